@@ -1,0 +1,341 @@
+"""One column of the table: its name, its type, and how its values become text.
+
+Which road values take is decided once per chunk of a column, by the set of their types: where
+the field's class is Django's own and every value already is what that class would prepare, a
+plain loop renders them; everything else goes through ``get_db_prep_save``, Django's road.
+"""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import json
+import re
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.core.exceptions import FieldError, ValidationError
+from django.db import models
+from django.db.models.sql import InsertQuery
+
+from .encode import Fault, NoText, Texts, check_text, spread, text_of
+from .sql import Fragment, identifier, raw, value
+
+
+class Rendered(NamedTuple):
+    """The texts of values that are not None, and what quoting them takes (see Texts)."""
+
+    texts: list[str]
+    escape: bool
+    quote: bool
+
+
+#: Renders values of one known type. None: they are not in the known form after all.
+Renderer = Callable[[Sequence[Any]], "Rendered | None"]
+
+INTEGER_BITS = {"smallint": 15, "integer": 31, "bigint": 63}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Column:
+    """A column that a call writes or matches by.
+
+    Attributes:
+        field: The model's field.
+        name: The column's quoted name.
+        base_type: Its type without a length, for casts: a cast to ``varchar(3)`` would cut.
+        collation: The model's own collation of the column, or None.
+        ready: Per type, the loop for values that need no preparation.
+        longest: The most characters that the column takes, or None.
+        bits: The bits of an integer column, without the sign; or None.
+        placeholder: The field's own ``get_placeholder_sql`` (or ``get_placeholder``), or None.
+        connection: The database's connection.
+    """
+
+    field: models.Field[Any, Any]
+    name: Fragment
+    base_type: Fragment
+    collation: str | None
+    ready: Mapping[type, Renderer]
+    longest: int | None
+    bits: int | None
+    placeholder: Callable[..., Any] | None
+    connection: Any
+
+    @classmethod
+    def of(cls, field: models.Field[Any, Any], connection: Any) -> Column:
+        """Look at a concrete field once."""
+        db_type = field.db_type(connection) or ""
+        base = base_type(db_type)
+        varchar = re.fullmatch(r"(?:varchar|character varying)\((\d+)\)", db_type)
+        longest = int(varchar[1]) if varchar else None
+        bits = INTEGER_BITS.get(base)
+        return cls(
+            field=field,
+            name=identifier(field.column or ""),
+            base_type=raw(base),
+            collation=field.db_parameters(connection).get("collation"),
+            ready=_ready(field, longest, bits),
+            longest=longest,
+            bits=bits,
+            placeholder=_placeholder(field),
+            connection=connection,
+        )
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the type is ordered by a collation that the model does not name."""
+        bare = self.base_type.text.removesuffix("[]")
+        return self.collation is None and bare in ("varchar", "text", "bpchar", "name")
+
+    @property
+    def collate(self) -> Fragment:
+        """The COLLATE clause that makes a carried value compare as the column does."""
+        if self.collation is None:
+            return raw("")
+        return Fragment(" COLLATE " + identifier(self.collation).text)
+
+    def encode(self, values: Sequence[Any]) -> Texts:
+        """Return one chunk of the column as text.
+
+        Raises:
+            Fault: A value can't be stored; the offset is the one in ``values``.
+        """
+        kinds = set(map(type, values))
+        nulls = type(None) in kinds
+        kinds.discard(type(None))
+        if not kinds:
+            return Texts(list(values), nulls=True, escape=False, quote=False)
+        roads = {self.ready.get(kind) for kind in kinds}
+        road = roads.pop() if len(roads) == 1 else None
+        if road is not None:
+            present = [item for item in values if item is not None] if nulls else values
+            try:
+                done = road(present)
+            except Fault as fault:
+                raise Fault(_offset(values, fault.offset), fault.reason) from fault.__cause__
+            if done is not None:
+                texts = spread(values, done.texts) if nulls else done.texts
+                return Texts(texts, nulls, done.escape, done.quote)
+        return self._prepared(values)
+
+    def _prepared(self, values: Sequence[Any]) -> Texts:
+        """Take Django's road: ``get_db_prep_save``, or SQL where the value is an expression."""
+        cells: dict[int, Fragment] = {}
+        texts: list[str | None] = []
+        for offset, item in enumerate(values):
+            text = None
+            try:
+                prepared = self._prepare(item)
+                if hasattr(prepared, "as_sql"):
+                    cells[offset] = self._compile(prepared)
+                elif prepared is not None and self.placeholder is not None:
+                    cells[offset] = self._place(prepared)
+                elif prepared is not None:
+                    text = self._checked(prepared)
+            except NoText:
+                cells[offset] = value(prepared)
+            except Fault as fault:
+                raise Fault(offset, fault.reason) from fault.__cause__
+            except (
+                TypeError, ValueError, OverflowError, ArithmeticError, ValidationError, FieldError
+            ) as error:  # fmt: skip
+                raise Fault(offset, self._refusal(item)) from error
+            texts.append(text)
+        return Texts(texts, nulls=None in texts, cells=cells or None)
+
+    def _prepare(self, item: Any) -> Any:
+        """Do what Django's INSERT does with one value before it reaches the driver."""
+        if hasattr(item, "resolve_expression"):
+            item = item.resolve_expression(
+                InsertQuery(self.field.model), allow_joins=False, for_save=True
+            )
+            if item.contains_column_references:
+                raise Fault(0, "an expression that reads a column, such as F(), can't be inserted")
+            if item.contains_aggregate or item.contains_over_clause:
+                raise Fault(0, "an aggregate or a window expression can't be inserted")
+        return self.field.get_db_prep_save(item, self.connection)
+
+    def _checked(self, prepared: Any) -> str:
+        text = text_of(prepared)
+        check_text([text], self.longest)
+        if self.bits is not None and isinstance(prepared, int):
+            _check_range([prepared], self.bits)
+        return text
+
+    def _compiler(self) -> Any:
+        return InsertQuery(self.field.model).get_compiler(connection=self.connection)
+
+    def _compile(self, expression: Any) -> Fragment:
+        sql, params = self._compiler().compile(expression)
+        return Fragment(sql, tuple(params))
+
+    def _place(self, prepared: Any) -> Fragment:
+        placed = self.placeholder(prepared, self._compiler(), self.connection)  # type: ignore[misc]
+        if isinstance(placed, str):
+            return Fragment(placed, (prepared,))
+        sql, params = placed
+        return Fragment(sql, tuple(params))
+
+    def _refusal(self, item: Any) -> str:
+        return f"{type(self.field).__name__} can't take this value of type {type(item).__name__}"
+
+    def load(self, stored: Any) -> Any:
+        """Turn a value as the driver returns it into the one that a model's field holds."""
+        expression = self.field.get_col(self.field.model._meta.db_table)
+        for convert in (
+            *self.connection.ops.get_db_converters(expression),
+            *self.field.get_db_converters(self.connection),
+        ):
+            stored = convert(stored, expression, self.connection)
+        return stored
+
+
+def base_type(db_type: str) -> str:
+    """Return a type without its length, as a cast may name it.
+
+    >>> base_type("varchar(3)"), base_type("numeric(5, 2)"), base_type("char(4)[2]")
+    ('varchar', 'numeric', 'bpchar[]')
+    """
+    bare = re.sub(r"\s*\([^()]*\)", "", db_type)
+    bare, brackets = re.match(r"(.*?)((?:\[\d*\])*)$", bare, re.DOTALL).groups()  # type: ignore[union-attr]
+    # These names alone mean a length of one, or a sequence.
+    bare = {
+        "char": "bpchar", "character": "bpchar", "bit": "bit varying",
+        "character varying": "varchar",
+        "smallserial": "smallint", "serial": "integer", "bigserial": "bigint",
+    }.get(bare, bare)  # fmt: skip
+    return bare + "[]" * brackets.count("[")
+
+
+def _offset(values: Sequence[Any], nth: int) -> int:
+    """Return where the ``nth`` value that is not None stands."""
+    return [offset for offset, item in enumerate(values) if item is not None][nth]
+
+
+def _placeholder(field: Any) -> Callable[..., Any] | None:
+    """Return the method that wraps a field's placeholder, unless it is one of Django's casts."""
+    for name in ("get_placeholder_sql", "get_placeholder"):
+        for cls in type(field).__mro__:
+            if name in vars(cls):
+                own = cls.__module__.startswith(("django.db.models.", "django.contrib.postgres."))
+                return None if own else getattr(field, name)  # type: ignore[no-any-return]
+    return None
+
+
+# --- the loops --------------------------------------------------------------------------------
+
+
+def _text(longest: int | None, values: Sequence[str]) -> Rendered:
+    return Rendered(list(values), check_text(values, longest), quote=True)
+
+
+def _check_range(values: Sequence[int], bits: int) -> None:
+    low, high = -(1 << bits), (1 << bits) - 1
+    if min(values) < low or max(values) > high:
+        offset = next(i for i, item in enumerate(values) if not low <= item <= high)
+        raise Fault(offset, f"integer out of the column's range, {low} to {high}")
+
+
+def _integer(bits: int | None, values: Sequence[int]) -> Rendered:
+    if bits is not None:
+        _check_range(values, bits)
+    return Rendered(list(map(str, values)), escape=False, quote=False)
+
+
+def _float(values: Sequence[float]) -> Rendered:
+    return Rendered(list(map(repr, values)), escape=False, quote=False)
+
+
+def _bool(values: Sequence[bool]) -> Rendered:
+    return Rendered(["t" if item else "f" for item in values], escape=False, quote=False)
+
+
+def _decimal(values: Sequence[decimal.Decimal]) -> Rendered | None:
+    texts = list(map(str, values))
+    joined = "".join(texts)
+    if "N" in joined or "I" in joined:  # NaN and Infinity, which Django refuses
+        return None
+    return Rendered(texts, escape=False, quote=False)
+
+
+def _uuid(values: Sequence[uuid.UUID]) -> Rendered:
+    return Rendered(list(map(str, values)), escape=False, quote=False)
+
+
+def _date(values: Sequence[datetime.date]) -> Rendered:
+    return Rendered([item.isoformat() for item in values], escape=False, quote=False)
+
+
+def _datetime(values: Sequence[datetime.datetime]) -> Rendered | None:
+    if settings.USE_TZ and None in {item.tzinfo for item in values}:
+        return None  # Django warns, and makes them aware
+    return Rendered([item.isoformat() for item in values], escape=False, quote=False)
+
+
+def _timedelta(values: Sequence[datetime.timedelta]) -> Rendered:
+    return Rendered(list(map(text_of, values)), escape=False, quote=True)
+
+
+def _bytes(values: Sequence[bytes]) -> Rendered:
+    return Rendered(["\\x" + item.hex() for item in values], escape=True, quote=True)
+
+
+def _json(encoder: type[json.JSONEncoder] | None, values: Sequence[Any]) -> Rendered:
+    dumps = partial(json.dumps, cls=encoder, allow_nan=False)
+    texts: list[str] = []
+    try:
+        texts.extend(map(dumps, values))
+    except (TypeError, ValueError, RecursionError) as error:
+        reason = (
+            "JSON can't hold NaN or an infinity"
+            if isinstance(error, ValueError) and "compliant" in str(error)
+            else f"not JSON: {error}"
+        )
+        raise Fault(len(texts), reason) from error
+    escape = check_text(texts)
+    return Rendered(texts, escape, quote=True)
+
+
+def _ready(
+    field: models.Field[Any, Any], longest: int | None, bits: int | None
+) -> Mapping[type, Renderer]:
+    """Return the loops for a field whose class is exactly one of Django's own."""
+    kind = type(field)
+    while kind in (models.ForeignKey, models.OneToOneField):
+        field = field.target_field  # type: ignore[attr-defined]
+        kind = type(field)
+    if kind is models.JSONField:
+        dumps = partial(_json, field.encoder)  # type: ignore[attr-defined]
+        return dict.fromkeys((dict, list, str, int, float, bool), dumps)
+    if kind in _TEXT_FIELDS:
+        return {str: partial(_text, longest)}
+    if kind in _INTEGER_FIELDS:
+        return {int: partial(_integer, bits)}
+    return _READY.get(kind, {})
+
+
+_TEXT_FIELDS = {
+    models.CharField, models.TextField, models.SlugField, models.EmailField, models.URLField,
+    models.FilePathField,
+}  # fmt: skip
+_INTEGER_FIELDS = {
+    models.IntegerField, models.SmallIntegerField, models.BigIntegerField,
+    models.PositiveIntegerField, models.PositiveSmallIntegerField, models.PositiveBigIntegerField,
+    models.AutoField, models.SmallAutoField, models.BigAutoField,
+}  # fmt: skip
+_READY: Mapping[type, Mapping[type, Renderer]] = {
+    models.FloatField: {float: _float},
+    models.BooleanField: {bool: _bool},
+    models.DecimalField: {decimal.Decimal: _decimal},
+    models.UUIDField: {uuid.UUID: _uuid},
+    models.DateField: {datetime.date: _date},
+    models.TimeField: {datetime.time: _date},
+    models.DateTimeField: {datetime.datetime: _datetime},
+    models.DurationField: {datetime.timedelta: _timedelta},
+    models.BinaryField: {bytes: _bytes},
+}

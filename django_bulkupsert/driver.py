@@ -1,0 +1,84 @@
+"""Where psycopg2 and psycopg 3 differ: COPY, the classes of prepared values, error details.
+
+Everything above this module is the same for both.
+"""
+
+from __future__ import annotations
+
+import io
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from .sql import Fragment
+
+# What Django's fields wrap values in for the driver.
+JSON_TYPES: tuple[type, ...] = ()
+BINARY_TYPES: tuple[type, ...] = ()
+INET_TYPES: tuple[type, ...] = ()
+RANGE_TYPES: tuple[type, ...] = ()
+is_psycopg3 = False
+
+# Without a driver there is no PostgreSQL either: importing works, and a call says so.
+with suppress(ImportError):
+    from django.db.backends.postgresql.psycopg_any import is_psycopg3
+
+    if is_psycopg3:
+        from psycopg import Binary
+        from psycopg.types.json import Json, Jsonb
+
+        JSON_TYPES = (Json, Jsonb)
+        BINARY_TYPES = (Binary,)
+    else:
+        from psycopg2.extensions import Binary as Binary2
+        from psycopg2.extras import Inet as Inet2
+        from psycopg2.extras import Json as Json2
+
+        JSON_TYPES = (Json2,)
+        BINARY_TYPES = (Binary2,)
+        INET_TYPES = (Inet2,)
+
+
+def unwrap(prepared: Any) -> Any:
+    """Return what a driver's wrapper (Json, Binary) wraps."""
+    return prepared.obj if is_psycopg3 else prepared.adapted
+
+
+def copy_in(connection: Any, cursor: Any, statement: Fragment, data: bytes) -> None:
+    """Run ``COPY .. FROM STDIN`` with ``data``, complete, as its input.
+
+    The cursor is Django's, so what wraps or logs its queries sees this one too.
+    """
+    text = statement.plain()
+    with connection.wrap_database_errors:
+        if is_psycopg3:
+            with cursor.copy(text) as copy:
+                copy.write(data)
+        else:
+            cursor.copy_expert(text, io.BytesIO(data), 1 << 16)
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """What the server says of an error, beside its message."""
+
+    sqlstate: str | None = None
+    context: str | None = None
+    column: str | None = None
+    constraint: str | None = None
+    message: str | None = None
+
+
+def diagnostics(error: BaseException) -> Diagnostics:
+    """Read the server's details from Django's exception (or from the driver's)."""
+    cause = error.__cause__ if error.__cause__ is not None else error
+    diag = getattr(cause, "diag", None)
+    if diag is None:
+        return Diagnostics()
+    return Diagnostics(
+        sqlstate=diag.sqlstate,
+        context=diag.context,
+        column=diag.column_name,
+        constraint=diag.constraint_name,
+        message=diag.message_primary,
+    )

@@ -1,0 +1,143 @@
+"""Everything that a call can raise of its own, as one tree.
+
+::
+
+    BulkUpsertError
+    ├── UnsupportedDatabase     NotSupportedError   the alias is not PostgreSQL
+    ├── UnsupportedModel        NotSupportedError   the model has a shape that is not handled
+    ├── OptionError             ValueError          a keyword that can't be taken
+    │   ├── UnknownFieldError   FieldDoesNotExist   a name that is no column of the model
+    │   └── MatchError                              no unique constraint covers the match
+    ├── DuplicateKeysError      IntegrityError      the input holds a key more than once
+    └── RowError                                    one row is at fault: .index, .field
+        ├── RowTypeError        TypeError           the row is of no kind that is taken
+        ├── RowFieldsError      ValueError          the row's fields differ from the first row's
+        ├── RowValueError       DataError, ValueError   a value that the column can't hold
+        ├── UnsavedRelatedError ValueError          a related object without a primary key
+        └── RowConstraintError  IntegrityError      a constraint refuses the row
+
+Each class is also of the class (second column) that code written for Django would catch. What
+the server refuses without saying which row it was comes up as Django's own exception.
+
+Messages never hold the values of a row, so they can be logged; a key that stands twice in
+the input is the one exception, because there the key is the news.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from django.core.exceptions import FieldDoesNotExist
+from django.db import DataError, IntegrityError, NotSupportedError
+
+
+class BulkUpsertError(Exception):
+    """The root of the tree: every exception that django_bulkupsert makes itself."""
+
+
+class UnsupportedDatabase(BulkUpsertError, NotSupportedError):
+    """The database behind the alias is not PostgreSQL."""
+
+    def __init__(self, alias: str, vendor: str) -> None:
+        super().__init__(
+            f"django_bulkupsert writes to PostgreSQL only, and the database alias {alias!r} "
+            f"is {vendor}; pass another alias with using(), or point {alias!r} at PostgreSQL"
+        )
+        self.alias = alias
+        self.vendor = vendor
+
+
+class UnsupportedModel(BulkUpsertError, NotSupportedError):
+    """The model has a shape that this version does not handle."""
+
+
+class OptionError(BulkUpsertError, ValueError):
+    """A keyword of the call can't be taken. Raised before any row is read."""
+
+
+class UnknownFieldError(OptionError, FieldDoesNotExist):
+    """A name in an option, or a key of the first row, is no column of the model."""
+
+
+class MatchError(OptionError):
+    """No unique constraint covers the fields that rows should be matched by."""
+
+
+class DuplicateKeysError(BulkUpsertError, IntegrityError):
+    """The input holds the same key more than once; nothing was written.
+
+    Attributes:
+        fields: The names of the key's fields.
+        keys: Up to ten of the keys, each as the tuple of its parts in PostgreSQL's text form.
+        indexes: For each of ``keys``, the positions (from 0) of its rows in the input.
+    """
+
+    def __init__(
+        self,
+        fields: Sequence[str],
+        keys: Sequence[tuple[str, ...]],
+        indexes: Sequence[tuple[int, ...]],
+        *,
+        more: bool = False,
+    ) -> None:
+        shown = "; ".join(
+            f"({', '.join(fields)}) = ({', '.join(key)}) in rows {listing(rows)}"
+            for key, rows in zip(keys, indexes, strict=True)
+        )
+        super().__init__(
+            "the input holds the same key more than once: "
+            f"{shown}{'; and more' if more else ''}; pass each key once"
+        )
+        self.fields = tuple(fields)
+        self.keys = list(keys)
+        self.indexes = list(indexes)
+
+
+class RowError(BulkUpsertError):
+    """One row of the input is at fault; nothing was written.
+
+    Attributes:
+        index: The row's position in the input, from 0.
+        field: The name of the field at fault, or None where the row as a whole is.
+        reason: What is wrong, without the position.
+    """
+
+    def __init__(self, index: int, field: str | None, reason: str) -> None:
+        where = f"row {index}" if field is None else f"row {index}, field {field!r}"
+        super().__init__(f"{where}: {reason}")
+        self.index = index
+        self.field = field
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[RowError], tuple[int, str | None, str]]:
+        return type(self), (self.index, self.field, self.reason)
+
+
+class RowTypeError(RowError, TypeError):
+    """The row is of a type that is not taken, or of another type than the first row."""
+
+
+class RowFieldsError(RowError, ValueError):
+    """The row gives other fields than the first row does."""
+
+
+class RowValueError(RowError, DataError, ValueError):
+    """The value can't be stored in the field's column."""
+
+
+class UnsavedRelatedError(RowError, ValueError):
+    """The row points to a related object that has no primary key yet."""
+
+
+class RowConstraintError(RowError, IntegrityError):
+    """A constraint of the table refuses the row."""
+
+
+def listing(values: Iterable[object], most: int = 10) -> str:
+    """Return ``values`` as "a, b and c", cut after ``most`` of them."""
+    words = [str(value) for value in values]
+    if len(words) > most:
+        return ", ".join(words[:most]) + f" and {len(words) - most} more"
+    if len(words) > 1:
+        return ", ".join(words[:-1]) + " and " + words[-1]
+    return "".join(words)

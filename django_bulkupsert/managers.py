@@ -1,0 +1,93 @@
+"""The queryset's and the manager's methods: keywords in, one frozen Options on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from django.db import models
+
+from . import engine
+from .plan import Options
+from .result import UpsertResult
+
+ModelT = TypeVar("ModelT", bound=models.Model)
+
+if TYPE_CHECKING:
+    _QuerySet = models.QuerySet[ModelT, ModelT]
+else:
+
+    class _QuerySet(models.QuerySet):
+        """A queryset; subscripted, in annotations, by its model."""
+
+        def __class_getitem__(cls, _item):
+            return cls
+
+
+class BulkUpsertQuerySet(_QuerySet[ModelT]):
+    """A queryset that writes many rows at once."""
+
+    def bulk_upsert(
+        self,
+        rows: Iterable[Any],
+        *,
+        fields: Iterable[str] | None = None,
+        unique_fields: Iterable[str] | None = None,
+        update_fields: Iterable[str] | None = None,
+        skip_unchanged: bool = True,
+        ignore_conflicts: bool = False,
+        strategy: str | None = None,
+    ) -> UpsertResult:
+        """Insert the rows that are new and update those that are there.
+
+        One transaction: either every row is written, or none. Rows are locked in the order of
+        their keys, so that calls which overlap don't deadlock. As with ``bulk_create``,
+        ``save()`` is not called, no signal is sent, and a filter on the queryset plays no part.
+
+        Args:
+            rows: Any iterable, walked once: model instances, mappings of field names to
+                values, or sequences. All of one kind; mappings all with the same keys.
+            fields: With rows that are sequences: the names of what they hold, in order.
+            unique_fields: The fields by which rows are matched to stored ones. A primary key,
+                a unique field or a unique constraint must cover exactly these. None: by
+                primary key, and rows that have none are inserted.
+            update_fields: The fields that are updated where a row is there already. None:
+                every field given, less the match, the primary key, generated and
+                ``auto_now_add`` fields. ``auto_now`` fields are always refreshed with them.
+            skip_unchanged: Leave a stored row alone, unwritten and unlocked, whose values
+                would not change; an ``auto_now`` field alone is no change.
+            ignore_conflicts: Leave every stored row alone. Without ``unique_fields``, a
+                conflict with any unique constraint counts.
+            strategy: How rows travel: "values", "unnest" or "copy". None: by their number.
+
+        Returns:
+            The counts, which add up to the number of rows. Model instances come back with
+            their primary key, and with the state of a stored object.
+
+        Raises:
+            OptionError: A keyword can't be taken; nothing was sent.
+            MatchError: No unique constraint covers ``unique_fields``; nothing was sent.
+            RowError: A row can't be taken or stored; the error has its index and field.
+            DuplicateKeysError: The input holds a key twice.
+            django.db.Error: Whatever else the server refuses.
+
+        The SQL is PostgreSQL's INSERT .. ON CONFLICT (manual: SQL Commands, INSERT).
+        """
+        options = Options(
+            fields=fields,
+            unique_fields=unique_fields,
+            update_fields=update_fields,
+            skip_unchanged=skip_unchanged,
+            ignore_conflicts=ignore_conflicts,
+            strategy=strategy,
+        )
+        self._for_write = True
+        return engine.run(self.model, rows, options, self.db)
+
+    bulk_upsert.alters_data = True  # type: ignore[attr-defined]
+
+
+class BulkUpsertManager(models.Manager.from_queryset(BulkUpsertQuerySet)):  # type: ignore[misc]
+    """A manager with the methods of BulkUpsertQuerySet, in data migrations too."""
+
+    use_in_migrations = True

@@ -1,0 +1,50 @@
+"""Relations: three ways to make rows readable in a FROM clause, and which to take when."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ..sql import Fragment
+from .slots import Slot, slots_of
+from .staging import StagingRelation, find_fault
+from .unnest import UnnestRelation
+from .values import ValuesRelation
+
+__all__ = [
+    "CHUNK_ROWS",
+    "STRATEGIES",
+    "UNNEST_ROWS",
+    "Relation",
+    "Slot",
+    "StagingRelation",
+    "UnnestRelation",
+    "ValuesRelation",
+    "find_fault",
+    "slots_of",
+]
+
+#: The values of ``strategy=``; "copy" is the staging table.
+STRATEGIES = ("values", "unnest", "copy")
+
+#: Most rows that go by unnest on their own accord. Set by benchmarks/thresholds.py.
+UNNEST_ROWS = 2_000
+
+#: Rows that are encoded and sent by one COPY. Set by benchmarks/thresholds.py.
+CHUNK_ROWS = 5_000
+
+
+class Relation(Protocol):
+    """What a statement needs to know of a relation.
+
+    Attributes:
+        exact_types: Whether its columns have the very types of the table's columns, rather
+            than those that the model names.
+    """
+
+    exact_types: bool
+
+    def prelude(self) -> Fragment:
+        """Return the CTE that the statement starts with; empty if there is none."""
+
+    def source(self) -> Fragment:
+        """Return the FROM item, known as r: an ord (the input's position) and the slots."""

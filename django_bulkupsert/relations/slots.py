@@ -1,0 +1,54 @@
+"""The columns of a relation: what travels for each carried column of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..columns import Column
+from ..rows import Reader
+from ..sql import Fragment, compose, identifier, raw
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One column of a relation.
+
+    Attributes:
+        alias: Its name there, ``"c3"``.
+        column: The table's column whose values it carries.
+        is_flag: Whether it carries, instead, which rows leave that column to its default.
+    """
+
+    alias: Fragment
+    column: Column
+    is_flag: bool = False
+
+    @property
+    def type(self) -> Fragment:
+        """The type that its texts are cast to."""
+        return raw("boolean") if self.is_flag else self.column.base_type
+
+    @property
+    def collate(self) -> Fragment:
+        """The COLLATE clause that its type wants, if any."""
+        return raw("") if self.is_flag else self.column.collate
+
+    def of(self, row: str) -> Fragment:
+        """Return the slot of the row that is known as ``row`` in the statement."""
+        return compose("{row}.{alias}", row=raw(row), alias=self.alias)
+
+
+def slots_of(reader: Reader) -> tuple[Slot, ...]:
+    """Lay out a relation for what ``reader`` reads; in the order of a chunk's texts."""
+    slots: list[Slot] = []
+    for i, column in enumerate(reader.carried):
+        slots.append(Slot(identifier(f"c{i}"), column))
+        if column in reader.defaulted:
+            slots.append(Slot(identifier(f"c{i}d"), column, is_flag=True))
+    return tuple(slots)
+
+
+def aliases(slots: Sequence[Slot]) -> list[Fragment]:
+    """Return the names of the slots."""
+    return [slot.alias for slot in slots]

@@ -1,0 +1,160 @@
+"""A temporary table, filled by COPY, gone at the end of the call. For long inputs."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import DatabaseError, DataError, transaction
+
+from ..driver import copy_in, diagnostics
+from ..encode import copy_lines
+from ..errors import RowValueError
+from ..rows import Chunk
+from ..sql import Fragment, comma, compose, identifier, raw
+from .slots import Slot, aliases
+from .values import ValuesRelation
+
+#: Most parameters of one statement; the protocol's own limit, a 16-bit count.
+MOST_PARAMETERS = 65_535
+
+
+class StagingRelation:
+    """Carries any number of chunks.
+
+    The table's columns have the types of the target's, with their lengths, so that COPY itself
+    refuses what does not fit and says in which line. Each chunk is a COPY of its own, complete
+    before it is sent: between chunks the connection is free for the caller's generator, and a
+    slow generator doesn't run into statement_timeout.
+    """
+
+    exact_types = True
+
+    def __init__(
+        self, connection: Any, cursor: Any, table: Fragment, slots: Sequence[Slot]
+    ) -> None:
+        self.connection = connection
+        self.cursor = cursor
+        self.slots = slots
+        name = f"bulkupsert_{secrets.token_hex(8)}"
+        self.name = compose("pg_temp.{name}", name=identifier(name))
+        compose(
+            "CREATE TEMPORARY TABLE {name} ON COMMIT DROP AS "
+            "SELECT 0::bigint AS ord, {columns} FROM {table} WITH NO DATA",
+            name=identifier(name),
+            columns=comma(
+                compose("{type} AS {alias}", type=_typed(table, slot), alias=slot.alias)
+                for slot in slots
+            ),
+            table=table,
+        ).execute(cursor)
+
+    def add(self, chunk: Chunk) -> None:
+        """Load a chunk.
+
+        Raises:
+            RowValueError: The server can't read a value as its column's type.
+        """
+        if chunk.has_cells:
+            self._insert(chunk)
+            return
+        statement = compose(
+            "COPY {name} (ord, {columns}) FROM STDIN (FORMAT text, ENCODING 'UTF8')",
+            name=self.name,
+            columns=comma(aliases(self.slots)),
+        )
+        lines = copy_lines(range(chunk.start, chunk.start + chunk.count), chunk.texts)
+        try:
+            copy_in(self.connection, self.cursor, statement, lines)
+        except DataError as error:
+            fault = self._located(error, chunk)
+            if fault is None:
+                raise
+            raise fault from error
+
+    def _insert(self, chunk: Chunk) -> None:
+        """Load a chunk that holds expressions: by VALUES, in as few statements as can be."""
+        values = ValuesRelation(self.slots, chunk)
+        cells = sum(len(texts.cells or ()) for texts in chunk.texts)
+        # An expression may bring parameters of its own; leave it room for as many again.
+        step = max(1, (MOST_PARAMETERS - cells) // (2 * len(self.slots)))
+        for first in range(0, chunk.count, step):
+            compose(
+                "INSERT INTO {name} (ord, {columns}) {select}",
+                name=self.name,
+                columns=comma(aliases(self.slots)),
+                select=values.select(first, first + step),
+            ).execute(self.cursor)
+
+    def _located(self, error: DataError, chunk: Chunk) -> RowValueError | None:
+        """Read the line and the column from what COPY says of an error."""
+        found = diagnostics(error)
+        # The server may speak any language: the table, a number, and the column's name stay.
+        place = re.match(r"COPY \S+, \D*(\d+), .*?\bc(\d+)\b", found.context or "")
+        if place is None:
+            return None
+        alias = identifier(f"c{place[2]}")
+        field = next(slot.column.field for slot in self.slots if slot.alias == alias)
+        index = chunk.start + int(place[1]) - 1
+        return RowValueError(index, field.name, _without_value(found.message or str(error)))
+
+    def first_null(self, place: int) -> int | None:
+        """Return the index of the first row whose slot ``place`` is NULL."""
+        compose(
+            "SELECT min(ord) FROM {name} WHERE {alias} IS NULL",
+            name=self.name,
+            alias=self.slots[place].alias,
+        ).execute(self.cursor)
+        found: int | None = self.cursor.fetchone()[0]
+        return found
+
+    def analyze(self) -> None:
+        """Tell the planner what was loaded; autovacuum never looks at temporary tables."""
+        compose("ANALYZE {name}", name=self.name).execute(self.cursor)
+
+    def drop(self) -> None:
+        """Drop the table before its transaction ends."""
+        compose("DROP TABLE {name}", name=self.name).execute(self.cursor)
+
+    def prelude(self) -> Fragment:
+        """Return no CTE: the table is read as it is."""
+        return raw("")
+
+    def source(self) -> Fragment:
+        """Return the FROM item, known as r."""
+        return compose("{name} AS r", name=self.name)
+
+
+def _typed(table: Fragment, slot: Slot) -> Fragment:
+    if slot.is_flag:
+        return raw("true")
+    return compose("{table}.{column}", table=table, column=slot.column.name)
+
+
+def _without_value(message: str) -> str:
+    """Cut the value, which the server puts in quotes, out of a message."""
+    return re.sub(r""":? ?["„“«»].*["”“«»]""", "", message, flags=re.DOTALL)
+
+
+def find_fault(
+    connection: Any, table: Fragment, slots: Sequence[Slot], chunk: Chunk
+) -> RowValueError | None:
+    """Find the row that made a statement over another relation fail, by staging its rows.
+
+    Runs in a savepoint that is always rolled back; None where staging doesn't fail, or can't
+    be tried.
+    """
+    try:
+        with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+            plain = Chunk(chunk.start, chunk.count, chunk.texts)
+            for texts in plain.texts:
+                texts.cells = None
+            StagingRelation(connection, cursor, table, slots).add(plain)
+            transaction.set_rollback(True, using=connection.alias)
+    except RowValueError as fault:
+        return fault
+    except DatabaseError:
+        return None
+    return None

@@ -1,0 +1,50 @@
+"""unnest: one text[] per column, cast in the SELECT. For small and middle batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..encode import array_literal
+from ..rows import Chunk
+from ..sql import Fragment, comma, compose, raw, value
+from .slots import Slot, aliases
+
+
+class UnnestRelation:
+    """Carries one chunk in as many parameters as there are columns.
+
+    Every column goes as an array of *texts*, so that arrays, JSON and any type with a text
+    form travel alike (unnest itself would flatten an array of arrays).
+    """
+
+    exact_types = False
+
+    def __init__(self, slots: Sequence[Slot], chunk: Chunk) -> None:
+        self.slots = slots
+        self.chunk = chunk
+
+    def prelude(self) -> Fragment:
+        """Return the CTE, named r, that the statement starts with."""
+        return compose(
+            "r AS MATERIALIZED (SELECT u.ord - 1 AS ord, {typed} "
+            "FROM unnest({arrays}) WITH ORDINALITY AS u ({names}, ord))",
+            typed=comma(
+                compose(
+                    "{text}::{type}{collate} AS {alias}",
+                    text=slot.of("u"),
+                    type=slot.type,
+                    collate=slot.collate,
+                    alias=slot.alias,
+                )
+                for slot in self.slots
+            ),
+            arrays=comma(
+                compose("{array}::text[]", array=value(array_literal(texts)))
+                for texts in self.chunk.texts
+            ),
+            names=comma(aliases(self.slots)),
+        )
+
+    def source(self) -> Fragment:
+        """Return the FROM item, known as r."""
+        return raw("r")

@@ -1,0 +1,103 @@
+"""The only place where SQL text is put together.
+
+A :class:`Fragment` is a piece of SQL with the values of its placeholders, in order. Fragments
+are made by :func:`identifier`, :func:`value` and :func:`raw`, and put together by
+:func:`compose` and :func:`join`; a placeholder and its value never travel apart.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from string import Formatter
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """A piece of SQL: its text, where ``%`` is doubled, and the values of its ``%s``."""
+
+    text: str
+    params: tuple[Any, ...] = ()
+
+    def execute(self, cursor: Any) -> None:
+        """Run the fragment as a statement.
+
+        Without parameters the drivers don't look for placeholders (nor, psycopg2, undouble
+        the ``%``), so the text is sent as it is meant.
+        """
+        if self.params:
+            cursor.execute(self.text, self.params)
+        else:
+            cursor.execute(self.plain())
+
+    def plain(self) -> str:
+        """Return the text as the server should see it; only for a fragment without values."""
+        if self.params:
+            raise ValueError("a fragment with values has no plain text")
+        return self.text.replace("%%", "%")
+
+
+EMPTY = Fragment("")
+
+_QUOTED = re.compile(r'"(?:[^"]|"")+"(?:\."(?:[^"]|"")+")*')
+
+
+def identifier(name: str) -> Fragment:
+    """Return ``name`` quoted, whatever it holds.
+
+    A name that is in double quotes already is taken as it is: that is Django's way of naming
+    a table in a schema, ``db_table = '"audit"."log"'``.
+
+    Raises:
+        ValueError: The name holds a NUL character, which would cut it short on the way.
+    """
+    if "\0" in name:
+        raise ValueError("an SQL name can't hold a NUL character")
+    if not _QUOTED.fullmatch(name):
+        name = '"' + name.replace('"', '""') + '"'
+    return Fragment(name.replace("%", "%%"))
+
+
+def value(param: Any) -> Fragment:
+    """Return a placeholder that carries ``param``."""
+    return Fragment("%s", (param,))
+
+
+def raw(text: str) -> Fragment:
+    """Return SQL that holds no placeholder and no name from outside, such as a type."""
+    return Fragment(text.replace("%", "%%"))
+
+
+@cache
+def _parsed(template: str) -> tuple[tuple[str, str | None], ...]:
+    return tuple((text, name) for text, name, _, _ in Formatter().parse(template))
+
+
+def compose(template: str, **parts: Fragment) -> Fragment:
+    """Fill each ``{name}`` of ``template``, a literal of the source code, with a part."""
+    text: list[str] = []
+    params: list[Any] = []
+    for before, name in _parsed(template):
+        text.append(before)
+        if name is not None:
+            part = parts[name]
+            text.append(part.text)
+            params.extend(part.params)
+    return Fragment("".join(text), tuple(params))
+
+
+def join(separator: str, parts: Iterable[Fragment]) -> Fragment:
+    """Join ``parts`` with ``separator``, a literal of the source code."""
+    listed = list(parts)
+    return Fragment(
+        separator.join([part.text for part in listed]),
+        tuple(param for part in listed for param in part.params),
+    )
+
+
+def comma(parts: Iterable[Fragment]) -> Fragment:
+    """Join ``parts`` with commas."""
+    return join(", ", parts)

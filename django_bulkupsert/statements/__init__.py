@@ -1,0 +1,1 @@
+"""Statements: SQL over a relation, whichever relation it is."""

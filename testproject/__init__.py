@@ -1,0 +1,1 @@
+"""A Django project that uses django_bulkupsert: the demo, and the ground for the tests."""
