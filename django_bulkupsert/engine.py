@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 from django.db import DataError, IntegrityError, connections, models, transaction
 
 from .driver import diagnostics
-from .errors import DuplicateKeysError, RowConstraintError
+from .errors import DuplicateKeysError, OptionError, RowConstraintError
 from .plan import Options, Plan, Write
 from .relations import (
     CHUNK_ROWS,
@@ -65,6 +65,7 @@ class Call:
         if asked == "values" or (asked is None and chunk.has_cells):
             relation = ValuesRelation(self.slots, chunk)
         else:
+            self._check_plain(chunk)
             relation = UnnestRelation(self.slots, chunk)
         try:
             with (
@@ -80,6 +81,15 @@ class Call:
         except IntegrityError as error:
             self._name_row(error, lambda place: _first_null(chunk, place))
             raise
+
+    def _check_plain(self, chunk: Chunk) -> None:
+        for slot, texts in zip(self.slots, chunk.texts, strict=True):
+            for offset in texts.cells or ():
+                raise OptionError(
+                    f"row {chunk.start + offset}, field {slot.column.field.name!r}: a value that "
+                    "is SQL, or that only the driver can adapt, can't travel by "
+                    "strategy='unnest'; leave strategy out, or pass 'values' or 'copy'"
+                )
 
     def staged(self, head: list[Any]) -> UpsertResult:
         """Load all of the input, chunk by chunk, into a staging table, and merge that."""

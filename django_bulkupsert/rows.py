@@ -191,13 +191,11 @@ class InstanceReader(Reader):
 
     def _keys(self, field: Field, values: Sequence[Any]) -> Sequence[Any]:
         """Ask the primary key for the value of rows that have none, as saving does."""
-        if None not in values and not any(type(item) is DatabaseDefault for item in values):
+        if None not in values and DatabaseDefault not in set(map(type, values)):
             return values
         ask: Any = field
-        return [
-            ask.get_pk_value_on_save(None) if item is None else item
-            for item in (None if type(item) is DatabaseDefault else item for item in values)
-        ]
+        keys = [ask.get_pk_value_on_save(None) if item is None else item for item in values]
+        return [None if type(item) is DatabaseDefault else item for item in keys]
 
 
 class GivenReader(Reader):

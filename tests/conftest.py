@@ -1,0 +1,87 @@
+"""What every test may ask for: each relation, each shape of input, each kind of row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.db import connection
+
+#: The three relations, by the name that forces each.
+STRATEGIES = ["values", "unnest", "copy"]
+
+
+@pytest.fixture(params=STRATEGIES)
+def strategy(request: pytest.FixtureRequest) -> str:
+    """Every relation in turn."""
+    return request.param
+
+
+@pytest.fixture(params=["list", "generator"])
+def shape(request: pytest.FixtureRequest) -> Callable[[list[Any]], Any]:
+    """A list, and a generator that can be walked once."""
+    if request.param == "list":
+        return list
+    return lambda rows: (row for row in rows)
+
+
+@pytest.fixture(params=["instances", "mappings", "sequences"])
+def kind(request: pytest.FixtureRequest) -> Callable[..., tuple[list[Any], dict[str, Any]]]:
+    """Turns dicts into rows of each kind, and the keywords that go with them."""
+
+    def instances(model: Any, rows: list[dict[str, Any]]) -> tuple[list[Any], dict[str, Any]]:
+        return [model(**row) for row in rows], {}
+
+    def mappings(model: Any, rows: list[dict[str, Any]]) -> tuple[list[Any], dict[str, Any]]:
+        return rows, {}
+
+    def sequences(model: Any, rows: list[dict[str, Any]]) -> tuple[list[Any], dict[str, Any]]:
+        return [tuple(row.values()) for row in rows], {"fields": list(rows[0])}
+
+    return {"instances": instances, "mappings": mappings, "sequences": sequences}[request.param]
+
+
+@pytest.fixture
+def image(db: None) -> Callable[..., list[str]]:
+    """Return a table's rows as the server prints them, in order of a column."""
+
+    def rows(model: Any, by: str = "key", *, without: tuple[str, ...] = ("id",)) -> list[str]:
+        names = ", ".join(
+            connection.ops.quote_name(field.column)
+            for field in model._meta.concrete_fields
+            if field.name not in without
+        )
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT ROW({names})::text FROM {connection.ops.quote_name(model._meta.db_table)}"
+                f" ORDER BY {connection.ops.quote_name(model._meta.get_field(by).column)}"
+            )
+            return [row[0] for row in cursor.fetchall()]
+
+    return rows
+
+
+@pytest.fixture
+def tables(db: None) -> Iterator[Callable[[str], None]]:
+    """Run SQL that makes tables for the models that Django does not manage."""
+
+    def run(sql: str) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(sql)
+
+    return run
+
+
+@pytest.fixture
+def temporary_tables(db: None) -> Callable[[], list[str]]:
+    """Return the names of the temporary tables that this session has."""
+
+    def names() -> list[str]:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT relname FROM pg_class WHERE relpersistence = 't' AND relkind = 'r'"
+            )
+            return [row[0] for row in cursor.fetchall()]
+
+    return names

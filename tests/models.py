@@ -1,0 +1,427 @@
+"""Models of every shape that bulk_upsert takes."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import uuid
+
+import django
+from django.contrib.contenttypes.fields import GenericForeignKey
+from django.contrib.contenttypes.models import ContentType
+from django.contrib.postgres.fields import (
+    ArrayField,
+    BigIntegerRangeField,
+    DateRangeField,
+    DateTimeRangeField,
+    DecimalRangeField,
+    IntegerRangeField,
+)
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Lower
+
+from django_bulkupsert import BulkUpsertManager, BulkUpsertQuerySet
+
+# Django names the condition of a CheckConstraint anew in 5.1.
+CONDITION = "condition" if django.VERSION >= (5, 1) else "check"
+
+
+class Product(models.Model):
+    sku = models.CharField(max_length=12, unique=True)
+    name = models.CharField(max_length=20, default="")
+    stock = models.IntegerField(default=0)
+    price = models.DecimalField(max_digits=8, decimal_places=2, null=True)
+    created = models.DateTimeField(auto_now_add=True)
+    updated = models.DateTimeField(auto_now=True)
+
+    objects = BulkUpsertManager()
+
+
+class ProductProxy(Product):
+    objects = BulkUpsertManager()
+
+    class Meta:
+        proxy = True
+
+
+class ShowroomProduct(Product):
+    """Multi-table inheritance."""
+
+    shelf = models.IntegerField()
+
+    objects = BulkUpsertManager()
+
+
+class Country(models.Model):
+    code = models.CharField(max_length=2, unique=True)
+    name = models.CharField(max_length=50, default="")
+
+    objects = BulkUpsertManager()
+
+
+class City(models.Model):
+    name = models.CharField(max_length=50, unique=True)
+    country = models.ForeignKey(Country, models.CASCADE, null=True)
+    by_code = models.ForeignKey(
+        Country, models.CASCADE, to_field="code", null=True, related_name="+", db_column="COUNTRY"
+    )
+
+    objects = BulkUpsertManager()
+
+
+class Mayor(models.Model):
+    """A primary key that is a relation."""
+
+    city = models.OneToOneField(City, models.CASCADE, primary_key=True)
+    name = models.CharField(max_length=50)
+
+    objects = BulkUpsertManager()
+
+
+class Tag(models.Model):
+    """A generic relation."""
+
+    label = models.CharField(max_length=20, unique=True)
+    content_type = models.ForeignKey(ContentType, models.CASCADE, null=True)
+    object_id = models.BigIntegerField(null=True)
+    target = GenericForeignKey()
+
+    objects = BulkUpsertManager()
+
+
+class Code(models.Model):
+    """A primary key of one's own."""
+
+    code = models.CharField(max_length=10, primary_key=True)
+    value = models.IntegerField(default=0)
+
+    objects = BulkUpsertManager()
+
+
+class Token(models.Model):
+    """A primary key that Python makes."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    name = models.CharField(max_length=20, unique=True)
+    uses = models.IntegerField(default=0)
+
+    objects = BulkUpsertManager()
+
+
+class Reading(models.Model):
+    device = models.CharField(max_length=10)
+    day = models.DateField()
+    watts = models.FloatField(null=True)
+
+    objects = BulkUpsertManager()
+
+    class Meta:
+        unique_together = [("device", "day")]
+
+
+class Constrained(models.Model):
+    a = models.IntegerField()
+    b = models.IntegerField()
+    c = models.IntegerField(null=True)
+    d = models.IntegerField(null=True)
+    e = models.CharField(max_length=5, null=True)
+    value = models.IntegerField(default=0)
+
+    objects = BulkUpsertManager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["a", "b"], name="plain"),
+            models.UniqueConstraint(fields=["c"], name="partial", condition=Q(value__gt=0)),
+            models.UniqueConstraint(
+                fields=["d"], name="deferred", deferrable=models.Deferrable.DEFERRED
+            ),
+            models.UniqueConstraint(Lower("e"), name="expression"),
+            models.CheckConstraint(**{CONDITION: Q(value__lt=1000)}, name="below_1000"),
+        ]
+
+
+class NullableKey(models.Model):
+    code = models.CharField(max_length=10, null=True, unique=True)
+    part = models.IntegerField(null=True)
+    value = models.IntegerField(default=0)
+
+    objects = BulkUpsertManager()
+
+
+class Odd(models.Model):
+    """Names that have to be quoted."""
+
+    key = models.IntegerField(unique=True, db_column="Key Column")
+    percent = models.CharField(max_length=10, db_column="100% %s {x}")
+    select = models.IntegerField(default=1)
+
+    objects = BulkUpsertManager()
+
+    class Meta:
+        db_table = "Mixed Case, %d {table}"
+
+
+class Hostile(models.Model):
+    """Names that no one should give; the tests make the table."""
+
+    id = models.IntegerField(primary_key=True, db_column='a"; --')
+    text = models.TextField(db_column='é"%s"%%\n\'x')
+
+    objects = BulkUpsertManager()
+
+    class Meta:
+        managed = False
+        db_table = 'wei"rd; %s\n' + "é" * 10
+
+
+class Elsewhere(models.Model):
+    """A table in another schema; the tests make it."""
+
+    key = models.CharField(max_length=10, unique=True)
+    value = models.IntegerField(default=0)
+
+    objects = BulkUpsertManager()
+
+    class Meta:
+        managed = False
+        db_table = '"else where"."Table"'
+
+
+class Partitioned(models.Model):
+    """A partitioned table; the tests make it."""
+
+    id = models.IntegerField(primary_key=True)
+    value = models.IntegerField(default=0)
+
+    objects = BulkUpsertManager()
+
+    class Meta:
+        managed = False
+        db_table = "tests_partitioned"
+
+
+class Legacy(models.Model):
+    """A table whose types are not those that the model names; the tests make it."""
+
+    id = models.IntegerField(primary_key=True)
+    mood = models.CharField(max_length=20)
+
+    objects = BulkUpsertManager()
+
+    class Meta:
+        managed = False
+        db_table = "tests_legacy"
+
+
+def ten() -> int:
+    return 10
+
+
+class Defaults(models.Model):
+    key = models.IntegerField(unique=True)
+    constant = models.CharField(max_length=10, default="plain")
+    called = models.IntegerField(default=ten)
+    empty = models.CharField(max_length=10)
+    nothing = models.IntegerField(null=True)
+
+    objects = BulkUpsertManager()
+
+
+class Clocks(models.Model):
+    key = models.IntegerField(unique=True)
+    value = models.IntegerField(default=0)
+    added = models.DateTimeField(auto_now_add=True)
+    touched = models.DateTimeField(auto_now=True)
+    touched_on = models.DateField(auto_now=True)
+    touched_at = models.TimeField(auto_now=True)
+
+    objects = BulkUpsertManager()
+
+
+class Mood(models.TextChoices):
+    GOOD = "good"
+    BAD = "bad"
+
+
+class Level(models.IntegerChoices):
+    LOW = 1
+    HIGH = 2
+
+
+class SpacedField(models.CharField):
+    """Keeps its text with spaces between the letters: the value in the table is another one."""
+
+    def get_prep_value(self, value):
+        value = super().get_prep_value(value)
+        return None if value is None else " ".join(value)
+
+    def from_db_value(self, value, expression, connection):
+        return None if value is None else value.replace(" ", "")
+
+
+class UpperField(models.CharField):
+    """Wraps its placeholder, as a geometry's field does."""
+
+    def get_placeholder(self, value, compiler, connection):
+        return "upper(%s)"
+
+    if django.VERSION >= (6, 1):
+
+        def get_placeholder_sql(self, value, compiler, connection):
+            return "upper(%s)", (value,)
+
+
+class StampField(models.CharField):
+    """Fills itself when it is saved."""
+
+    def pre_save(self, model_instance, add):
+        stamp = f"stamp {model_instance.key}"
+        setattr(model_instance, self.attname, stamp)
+        return stamp
+
+
+class CodeField(models.IntegerField):
+    """A primary key's type with a form of its own in Python."""
+
+    def get_prep_value(self, value):
+        return None if value is None else int(value.removeprefix("#"))
+
+    def from_db_value(self, value, expression, connection):
+        return None if value is None else f"#{value}"
+
+
+class Custom(models.Model):
+    key = models.IntegerField(unique=True)
+    spaced = SpacedField(max_length=40, null=True)
+    upper = UpperField(max_length=20, null=True)
+    stamp = StampField(max_length=20)
+    document = models.FileField(null=True)
+
+    objects = BulkUpsertManager()
+
+
+class CustomPk(models.Model):
+    id = CodeField(primary_key=True)
+    name = models.CharField(max_length=10, unique=True)
+
+    objects = BulkUpsertManager()
+
+
+class Everything(models.Model):
+    """Every field class that Django ships."""
+
+    key = models.IntegerField(unique=True)
+    big = models.BigIntegerField(null=True)
+    binary = models.BinaryField(null=True)
+    boolean = models.BooleanField(null=True)
+    char = models.CharField(max_length=30, null=True)
+    mood = models.CharField(max_length=10, choices=Mood.choices, null=True)
+    date = models.DateField(null=True)
+    datetime = models.DateTimeField(null=True)
+    decimal = models.DecimalField(max_digits=20, decimal_places=6, null=True)
+    duration = models.DurationField(null=True)
+    email = models.EmailField(null=True)
+    file = models.FileField(null=True)
+    file_path = models.FilePathField(null=True)
+    float = models.FloatField(null=True)
+    image_name = models.CharField(max_length=100, null=True)
+    integer = models.IntegerField(null=True)
+    level = models.SmallIntegerField(choices=Level.choices, null=True)
+    ip = models.GenericIPAddressField(null=True)
+    json = models.JSONField(null=True)
+    json_encoded = models.JSONField(null=True, encoder=DjangoJSONEncoder)
+    positive = models.PositiveIntegerField(null=True)
+    positive_big = models.PositiveBigIntegerField(null=True)
+    positive_small = models.PositiveSmallIntegerField(null=True)
+    slug = models.SlugField(null=True)
+    small = models.SmallIntegerField(null=True)
+    text = models.TextField(null=True)
+    time = models.TimeField(null=True)
+    url = models.URLField(null=True)
+    uuid = models.UUIDField(null=True)
+    relation = models.ForeignKey(Country, models.CASCADE, null=True)
+    one = models.OneToOneField(Code, models.CASCADE, null=True)
+    integers = ArrayField(models.IntegerField(), null=True)
+    texts = ArrayField(models.CharField(max_length=20, null=True), null=True)
+    nested = ArrayField(ArrayField(models.TextField()), null=True)
+    moments = ArrayField(models.DateTimeField(), null=True)
+    decimals = ArrayField(models.DecimalField(max_digits=20, decimal_places=6), size=3, null=True)
+    int_range = IntegerRangeField(null=True)
+    big_range = BigIntegerRangeField(null=True)
+    decimal_range = DecimalRangeField(null=True)
+    date_range = DateRangeField(null=True)
+    moment_range = DateTimeRangeField(null=True)
+
+    objects = BulkUpsertManager()
+
+
+class ByQuerySet(models.Model):
+    """The queryset class with a manager of one's own."""
+
+    key = models.IntegerField(unique=True)
+    deleted = models.BooleanField(default=False)
+
+    objects = BulkUpsertQuerySet.as_manager()
+
+
+class PlainManager(models.Model):
+    """A model without our methods."""
+
+    key = models.IntegerField(unique=True)
+
+
+if django.VERSION >= (5, 0):
+    from django.db.models.functions import Now
+
+    class DatabaseDefaults(models.Model):
+        key = models.IntegerField(unique=True)
+        number = models.IntegerField(db_default=7)
+        moment = models.DateTimeField(db_default=Now())
+        doubled = models.GeneratedField(
+            expression=models.F("number") * 2,
+            output_field=models.IntegerField(),
+            db_persist=True,
+        )
+
+        objects = BulkUpsertManager()
+
+    class NullsTogether(models.Model):
+        """Two NULLs are the same key."""
+
+        a = models.IntegerField(null=True)
+        b = models.IntegerField(null=True)
+        value = models.IntegerField(default=0)
+
+        objects = BulkUpsertManager()
+
+        class Meta:
+            constraints = [
+                models.UniqueConstraint(fields=["a", "b"], name="together", nulls_distinct=False)
+            ]
+
+    class DefaultPk(models.Model):
+        """A primary key that the database makes."""
+
+        id = models.UUIDField(primary_key=True, db_default=models.Func(function="gen_random_uuid"))
+        name = models.CharField(max_length=10, null=True, unique=True)
+
+        objects = BulkUpsertManager()
+
+
+if django.VERSION >= (5, 2):
+
+    class Composite(models.Model):
+        pk = models.CompositePrimaryKey("tenant", "number")
+        tenant = models.IntegerField()
+        number = models.IntegerField()
+        value = models.IntegerField(default=0)
+        code = models.CharField(max_length=10, null=True, unique=True)
+
+        objects = BulkUpsertManager()
+
+
+NOON = datetime.datetime(2026, 5, 1, 12, tzinfo=datetime.timezone.utc)
+PRICE = decimal.Decimal("9.95")
