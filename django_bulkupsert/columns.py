@@ -47,7 +47,7 @@ class Column:
     Attributes:
         field: The model's field.
         name: The column's quoted name.
-        base_type: Its type without a length, for casts: a cast to ``varchar(3)`` would cut.
+        base_type: Its type as casts name it; see :func:`base_type`.
         collation: The model's own collation of the column, or None.
         ready: Per type, the loop for values that need no preparation.
         longest: The most characters that the column takes, or None.
@@ -196,13 +196,17 @@ class Column:
 
 
 def base_type(db_type: str) -> str:
-    """Return a type without its length, as a cast may name it.
+    """Return a type as a cast may name it: without a length that would silently cut a value.
 
-    >>> base_type("varchar(3)"), base_type("numeric(5, 2)"), base_type("char(4)[2]")
-    ('varchar', 'numeric', 'bpchar[]')
+    Where the length rounds, as assigning does, or fails, it stays: 1 and 1.00 are different
+    images of a number, and it is as images that stored and incoming values are compared.
+
+    >>> base_type("varchar(3)"), base_type("numeric(5, 2)"), base_type("bit(4)[2]")
+    ('varchar', 'numeric(5, 2)', 'bit varying[]')
     """
-    bare = re.sub(r"\s*\([^()]*\)", "", db_type)
-    bare, brackets = re.match(r"(.*?)((?:\[\d*\])*)$", bare, re.DOTALL).groups()  # type: ignore[union-attr]
+    bare, brackets = re.fullmatch(r"(.*?)((?:\[\d*\])*)", db_type, re.DOTALL).groups()  # type: ignore[union-attr]
+    if not re.match(r"(numeric|decimal|time|timestamp|interval)\b", bare):
+        bare = re.sub(r"\s*\([^()]*\)", "", bare)
     # These names alone mean a length of one, or a sequence.
     bare = {
         "char": "bpchar", "character": "bpchar", "bit": "bit varying",
