@@ -21,8 +21,10 @@ is_psycopg3 = False
 
 # Without a driver there is no PostgreSQL either: importing works, and a call says so.
 with suppress(ImportError):
-    from django.db.backends.postgresql.psycopg_any import is_psycopg3
+    from django.db.backends.postgresql import psycopg_any
 
+    is_psycopg3 = psycopg_any.is_psycopg3
+    RANGE_TYPES = psycopg_any.RANGE_TYPES
     if is_psycopg3:
         from psycopg import Binary
         from psycopg.types.json import Json, Jsonb

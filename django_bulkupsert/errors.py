@@ -26,6 +26,8 @@ the input is the one exception, because there the key is the news.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist
 from django.db import DataError, IntegrityError, NotSupportedError
@@ -70,6 +72,7 @@ class DuplicateKeysError(BulkUpsertError, IntegrityError):
         fields: The names of the key's fields.
         keys: Up to ten of the keys, each as the tuple of its parts in PostgreSQL's text form.
         indexes: For each of ``keys``, the positions (from 0) of its rows in the input.
+        more: Whether there are further ones.
     """
 
     def __init__(
@@ -91,6 +94,10 @@ class DuplicateKeysError(BulkUpsertError, IntegrityError):
         self.fields = tuple(fields)
         self.keys = list(keys)
         self.indexes = list(indexes)
+        self.more = more
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), more=self.more), (self.fields, self.keys, self.indexes)
 
 
 class RowError(BulkUpsertError):

@@ -92,7 +92,7 @@ class StagingRelation:
         """Read the line and the column from what COPY says of an error."""
         found = diagnostics(error)
         # The server may speak any language: the table, a number, and the column's name stay.
-        place = re.match(r"COPY \S+, \D*(\d+), .*?\bc(\d+)\b", found.context or "")
+        place = re.search(r"^COPY \S+, \D*(\d+), .*?\bc(\d+)\b", found.context or "", re.MULTILINE)
         if place is None:
             return None
         alias = identifier(f"c{place[2]}")
