@@ -184,15 +184,22 @@ class Column:
     def _refusal(self, item: Any) -> str:
         return f"{type(self.field).__name__} can't take this value of type {type(item).__name__}"
 
-    def load(self, stored: Any) -> Any:
-        """Turn a value as the driver returns it into the one that a model's field holds."""
-        expression = self.field.get_col(self.field.model._meta.db_table)
-        for convert in (
-            *self.connection.ops.get_db_converters(expression),
+    def loader(self) -> Callable[[Any], Any] | None:
+        """Return what turns a value as the driver gives it into a field's; None: nothing."""
+        column = self.field.get_col(self.field.model._meta.db_table)
+        steps: list[Any] = [
+            *self.connection.ops.get_db_converters(column),
             *self.field.get_db_converters(self.connection),
-        ):
-            stored = convert(stored, expression, self.connection)
-        return stored
+        ]
+        if not steps:
+            return None
+
+        def load(stored: Any) -> Any:
+            for convert in steps:
+                stored = convert(stored, column, self.connection)
+            return stored
+
+        return load
 
 
 def base_type(db_type: str) -> str:

@@ -100,7 +100,7 @@ class Call:
             while pulled:
                 staging.add(self.source.encode(pulled))
                 pulled = self.source.pull(CHUNK_ROWS)
-            staging.analyze()
+            staging.analyze(self.plan.key or self.plan.pk)
             try:
                 with transaction.atomic(using=self.connection.alias):
                     result = self._merge(cursor, staging)
@@ -206,7 +206,7 @@ class Call:
     def _marker(self) -> Callable[[Any, int, list[Any]], None]:
         """Return the function that tells an instance what became of it."""
         alias = self.connection.alias
-        pk = [(column.field.attname, column.load) for column in self.plan.pk]
+        pk = [(column.field.attname, column.loader()) for column in self.plan.pk]
         clocks: dict[int, list[tuple[str, Any]]] = {
             Status.CREATED: [
                 (each.column.field.attname, each.value) for each in self.source.reader.constants
@@ -220,11 +220,12 @@ class Call:
 
         def mark(instance: Any, status: int, stored: list[Any]) -> None:
             for (attname, load), item in zip(pk, stored, strict=True):
-                setattr(instance, attname, load(item))
+                setattr(instance, attname, item if load is None else load(item))
             for attname, now in clocks.get(status, ()):
                 setattr(instance, attname, now)
-            instance._state.adding = False
-            instance._state.db = alias
+            state = instance._state
+            state.adding = False
+            state.db = alias
 
         return mark
 

@@ -17,7 +17,12 @@ DATABASES["default"].setdefault("TEST", {})["NAME"] = env(
     "TEST_DATABASE", default="test_bulkupsert"
 )
 
-INSTALLED_APPS = ["django_bulkupsert", "testproject.airports", "testproject.readings"]
+INSTALLED_APPS = [
+    "django_bulkupsert",
+    "testproject",
+    "testproject.airports",
+    "testproject.readings",
+]
 SECRET_KEY = "not a secret: the demo serves no one"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True

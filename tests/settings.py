@@ -8,6 +8,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.postgres",
     "tests",
+    "tests.shop",
 ]
 
 # A second alias of the same database, and one that is no PostgreSQL.

@@ -7,7 +7,7 @@ from django.db import models
 from django_bulkupsert import BulkUpsertManager
 
 
-class Airport(models.Model):
+class AirportFields(models.Model):
     icao = models.CharField(max_length=4, unique=True)
     iata = models.CharField(max_length=3, null=True, blank=True)  # noqa: DJ001 (most have none)
     name = models.CharField(max_length=200)
@@ -21,7 +21,18 @@ class Airport(models.Model):
     created = models.DateTimeField(auto_now_add=True)
     updated = models.DateTimeField(auto_now=True)
 
-    objects = BulkUpsertManager()
+    class Meta:
+        abstract = True
 
     def __str__(self) -> str:
         return f"{self.icao} {self.name}"
+
+
+class Airport(AirportFields):
+    """Written by bulk_upsert()."""
+
+    objects = BulkUpsertManager()
+
+
+class DjangoAirport(AirportFields):
+    """The same table again, written by Django's own methods, to compare."""

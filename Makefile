@@ -1,0 +1,64 @@
+# Everything a person runs. DRIVER=psycopg takes psycopg 3; each driver has its own environment.
+# DATABASE_URL=postgres://.. takes your own server; without it an embedded one is started.
+
+PYTHON ?= python3
+DRIVER ?= psycopg2
+VENV := .venv$(if $(filter psycopg,$(DRIVER)),-psycopg)
+PY := $(VENV)/bin/python
+EXAMPLES ?=
+export EXAMPLES
+# What needs Django's settings but no database.
+NO_DATABASE := DATABASE_URL=postgres:///none
+
+ifneq ($(filter-out psycopg2 psycopg,$(DRIVER)),)
+$(error DRIVER is psycopg2 or psycopg, not $(DRIVER))
+endif
+
+.PHONY: help demo test lint format types docs thresholds build tox clean
+
+help:  ## Show this list.
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+demo: $(VENV)/.demo  ## Load the world's airports into an embedded PostgreSQL, and compare.
+	@$(PY) -m testproject demo
+
+test: $(VENV)/.test  ## Run the tests; ARGS="-k name" are pytest's.
+	@$(PY) -m pytest $(ARGS)
+
+lint: $(VENV)/.dev  ## Check style.
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+format: $(VENV)/.dev  ## Mend style.
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+types: $(VENV)/.dev  ## Check types.
+	$(NO_DATABASE) $(PY) -m mypy
+
+docs: $(VENV)/.dev  ## Build the docs into docs/_build.
+	$(NO_DATABASE) $(PY) -m sphinx -W --keep-going -q -b html docs docs/_build
+	@echo "See docs/_build/index.html"
+
+thresholds: $(VENV)/.test  ## Measure where one way to carry rows overtakes another.
+	@$(PY) -m benchmarks.thresholds
+
+build: $(VENV)/.test  ## Build the wheel and the sdist into dist.
+	$(PY) -m build
+
+tox: $(VENV)/.dev  ## Run the tests on every Django, driver and Python that is here.
+	$(PY) -m tox run $(ARGS)
+
+clean:  ## Remove what the other commands made.
+	rm -rf .venv .venv-psycopg .tox .postgres build dist docs/_build *.egg-info .hypothesis
+
+$(VENV)/.%: setup.cfg | $(PY)
+	@echo "Installing what $* needs into $(VENV) ..."
+	@$(PY) -m pip install --quiet --disable-pip-version-check --editable ".[$(DRIVER),$*]"
+	@touch $@
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+	  || { echo "$(PYTHON) is too old: Python 3.10 or newer is needed; pass PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) \
+	  || { rm -rf $(VENV); echo "$(PYTHON) can't make environments; its venv module is needed"; exit 1; }

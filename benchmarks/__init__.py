@@ -1,0 +1,1 @@
+"""Benchmarks: what the constants and the claims of the project rest on."""

@@ -1,0 +1,1 @@
+"""The app of the examples in the README and the docs."""

@@ -1,0 +1,25 @@
+"""The models of the examples, to the letter."""
+
+from django.db import models
+
+from django_bulkupsert import BulkUpsertManager
+
+
+class Product(models.Model):
+    sku = models.CharField(max_length=20, unique=True)
+    name = models.CharField(max_length=100)
+    price = models.DecimalField(max_digits=8, decimal_places=2)
+    updated = models.DateTimeField(auto_now=True)
+
+    objects = BulkUpsertManager()
+
+
+class Reading(models.Model):
+    device = models.CharField(max_length=40)
+    timestamp = models.DateTimeField()
+    watts = models.FloatField()
+
+    objects = BulkUpsertManager()
+
+    class Meta:
+        unique_together = [("device", "timestamp")]

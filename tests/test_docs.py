@@ -1,0 +1,93 @@
+"""The README and the docs tell the truth: every example in them is run."""
+
+from __future__ import annotations
+
+import doctest
+import re
+from pathlib import Path
+
+import pytest
+
+import django_bulkupsert
+from django_bulkupsert import BulkUpsertManager, BulkUpsertQuerySet
+
+from .shop import models as shop
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = [ROOT / "README.rst", *sorted((ROOT / "docs").glob("*.rst"))]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_examples(path):
+    """What stands after >>> does what stands below it."""
+    names = {"Product": shop.Product, "Reading": shop.Reading}
+    test = doctest.DocTestParser().get_doctest(path.read_text(), names, path.name, str(path), 0)
+    report: list[str] = []
+    runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS)
+    failed = runner.run(test, out=report.append).failed
+    assert failed == 0, "".join(report)
+
+
+def blocks(path: Path) -> list[str]:
+    """Return the Python code blocks of a document, without their indentation."""
+    found = re.findall(r"\.\. code-block:: python\n\n((?: {4,}.*\n|\n)+)", path.read_text())
+    return [re.sub(r"^ {4}", "", block, flags=re.MULTILINE).strip() for block in found]
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.rst", ROOT / "docs" / "upsert.rst"])
+def test_models_are_those_of_the_examples(path):
+    """The models that a document shows are, to the letter, those that its examples run on."""
+    source = Path(shop.__file__).read_text()
+    shown = [block for block in blocks(path) if "models.Model)" in block]
+    assert shown
+    for block in shown:
+        start = block.index("class ")
+        assert block[start:] in source
+
+
+@pytest.mark.django_db
+def test_data_migration():
+    """The data migration of the docs writes through a historical model."""
+    from django.apps.registry import Apps
+    from django.db import connection
+    from django.db.migrations.state import ModelState, ProjectState
+
+    code = next(b for b in blocks(ROOT / "docs" / "upsert.rst") if b.startswith("def load"))
+    state = ProjectState()
+    state.add_model(ModelState.from_model(shop.Product))
+    assert isinstance(state.apps, Apps)
+    names: dict = {}
+    exec(code, names)
+    with connection.schema_editor() as editor:
+        names["load"](state.apps, editor)
+    assert shop.Product.objects.get().name == "Panel"
+
+
+def test_every_public_name_is_documented():
+    """The reference names all that __all__ does, and every option of every method."""
+    text = (ROOT / "docs" / "reference.rst").read_text()
+    for name in django_bulkupsert.__all__:
+        assert re.search(rf"\b{name}\b", text), name
+    import inspect
+
+    for method in (BulkUpsertQuerySet.bulk_upsert,):
+        said = inspect.getdoc(method)
+        for parameter in inspect.signature(method).parameters:
+            assert parameter == "self" or f"\n    {parameter}: " in said
+
+
+def test_errors_tree_is_whole():
+    """The tree drawn in errors.py has every class."""
+    from django_bulkupsert import errors
+
+    drawn = errors.__doc__.split("Each class")[0]
+    for name, item in vars(errors).items():
+        if isinstance(item, type) and issubclass(item, errors.BulkUpsertError):
+            assert re.search(rf"\b{name}\b", drawn), name
+
+
+def test_manager_is_exported_whole():
+    """The manager has what the queryset has."""
+    assert BulkUpsertManager.bulk_upsert
+    assert BulkUpsertManager.use_in_migrations
