@@ -234,7 +234,7 @@ def _placeholder(field: Any) -> Callable[..., Any] | None:
         for cls in type(field).__mro__:
             if name in vars(cls):
                 own = cls.__module__.startswith(("django.db.models.", "django.contrib.postgres."))
-                return None if own else getattr(field, name)  # type: ignore[no-any-return]
+                return None if own else getattr(field, name)
     return None
 
 

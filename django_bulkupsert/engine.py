@@ -119,7 +119,8 @@ class Call:
         """
         if statements == 1 and self.connection.get_autocommit():
             return nullcontext()
-        return transaction.atomic(using=self.connection.alias)
+        atomic: AbstractContextManager[Any] = transaction.atomic(using=self.connection.alias)
+        return atomic
 
     # Merging ------------------------------------------------------------------------------
 

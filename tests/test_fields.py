@@ -194,14 +194,14 @@ def test_moments_with_time_zones_off(no_time_zones, kind, strategy):
 
 
 EXTENSIONS = {
-    "hstore": ("hstore", [{"a": "1", "b": None}, {'q"uo\\te': "x,y=>z", "": ""}, {}]),
-    "citext": ("citext", ["Abc", "", "É"]),
+    "hstore": [{"a": "1", "b": None}, {'q"uo\\te': "x,y=>z", "": ""}, {}],
+    "citext": ["Abc", "", "É"],
 }
 
 
 @pytest.mark.parametrize("extension", EXTENSIONS)
 def test_extension_types(extension, strategy, tables):
-    """hstore and citext, where the server has them."""
+    """Hstore and citext, where the server has them."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1 FROM pg_available_extensions WHERE name = %s", [extension])
         if not cursor.fetchone():
@@ -209,7 +209,7 @@ def test_extension_types(extension, strategy, tables):
     tables(f"CREATE EXTENSION IF NOT EXISTS {extension}")
     from .extension_models import Extended
 
-    type_name, values = EXTENSIONS[extension]
+    values = EXTENSIONS[extension]
     tables("CREATE TABLE tests_extended (id int PRIMARY KEY, hstore hstore, citext citext)")
     rows = [{"id": i, extension: value} for i, value in enumerate(values)]
     for status in ("created", "unchanged"):

@@ -262,7 +262,7 @@ def test_duplicate_primary_keys(strategy):
 
 
 def test_counts_add_up_to_the_input(kind, shape, strategy):
-    """created + updated + unchanged + skipped is the number of rows."""
+    """Created + updated + unchanged + skipped is the number of rows."""
     data = [{"sku": f"{i:03}", "stock": i} for i in range(60)]
     Product.objects.bulk_upsert(data[:40], unique_fields=["sku"])
     for row in data[:10]:
@@ -317,8 +317,8 @@ def test_partitioned_table(kind, strategy, tables):
     """Created and updated are told apart on a partitioned table too."""
     tables(
         "CREATE TABLE tests_partitioned (id int PRIMARY KEY, value int) PARTITION BY RANGE (id);"
-        "CREATE TABLE tests_partitioned_a PARTITION OF tests_partitioned FOR VALUES FROM (0) TO (9);"
-        "CREATE TABLE tests_partitioned_b PARTITION OF tests_partitioned FOR VALUES FROM (9) TO (99)"
+        "CREATE TABLE part_a PARTITION OF tests_partitioned FOR VALUES FROM (0) TO (9);"
+        "CREATE TABLE part_b PARTITION OF tests_partitioned FOR VALUES FROM (9) TO (99)"
     )
     Partitioned.objects.create(id=1, value=1)
     Partitioned.objects.create(id=10, value=1)

@@ -33,7 +33,7 @@ class Command(BaseCommand):
         with connection.cursor() as cursor:
             for model in (Airport, DjangoAirport):
                 table = connection.ops.quote_name(model._meta.db_table)
-                cursor.execute(f"TRUNCATE {table} RESTART IDENTITY")  # noqa: S608 (our own name)
+                cursor.execute(f"TRUNCATE {table} RESTART IDENTITY")
         self.console.print(f"\n[bold]Airports of the world[/]  [dim]{setting()}[/]")
         for title, batch in (
             (f"Load {len(rows):,} airports into an empty table", rows),

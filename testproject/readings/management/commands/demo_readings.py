@@ -28,7 +28,7 @@ class Command(BaseCommand):
         console = Console(file=self.stdout._out, highlight=False)  # type: ignore[attr-defined]
         with connection.cursor() as cursor:
             table_name = connection.ops.quote_name(Reading._meta.db_table)
-            cursor.execute(f"TRUNCATE {table_name} RESTART IDENTITY")  # noqa: S608 (our own name)
+            cursor.execute(f"TRUNCATE {table_name} RESTART IDENTITY")
         console.print("\n[bold]A solar meter's readings[/]  [dim]every 5 minutes, simulated[/]")
         console.print("It sends the last 16 days every 6 hours; match: device and timestamp.\n")
         table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim")

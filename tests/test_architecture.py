@@ -1,0 +1,128 @@
+"""Facts of the architecture, as docs/architecture draws it."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from pathlib import Path
+
+import django_bulkupsert
+from django_bulkupsert import BulkUpsertManager, BulkUpsertQuerySet
+
+PACKAGE = Path(django_bulkupsert.__file__).parent
+
+#: A module imports only from those below it; one line is one level.
+LEVELS = [
+    ["__init__", "apps"],
+    ["managers"],
+    ["engine"],
+    ["statements.__init__", "statements.upsert"],
+    ["plan"],
+    ["relations.__init__"],
+    ["relations.staging"],
+    ["relations.unnest", "relations.values"],
+    ["relations.slots"],
+    ["rows"],
+    ["columns", "target"],
+    ["encode"],
+    ["driver"],
+    ["sql", "errors", "result"],
+]
+
+
+def modules() -> dict[str, Path]:
+    """Return the package's modules by name."""
+    return {
+        ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
+        for path in PACKAGE.rglob("*.py")
+    }
+
+
+def imported(name: str, path: Path) -> set[str]:
+    """Return the modules of the package that a module imports."""
+    found = set()
+    here = name.split(".")[:-1]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = here[: len(here) - node.level + 1]
+            parts = [*base, *(node.module.split(".") if node.module else [])]
+            for alias in node.names:
+                for target in (
+                    ".".join([*parts, alias.name]),
+                    ".".join(parts),
+                    ".".join([*parts, "__init__"]),
+                ):
+                    if target in modules():
+                        found.add(target)
+                        break
+    return found
+
+
+def test_every_module_has_its_level():
+    """A new module is put into the order of imports."""
+    assert sorted(name for level in LEVELS for name in level) == sorted(modules())
+
+
+def test_imports_point_down():
+    """No module imports one that stands on its level or above."""
+    level_of = {name: number for number, names in enumerate(LEVELS) for name in names}
+    for name, path in modules().items():
+        for target in imported(name, path):
+            assert level_of[target] > level_of[name], f"{name} imports {target}"
+
+
+def test_modules_are_in_the_drawing():
+    """docs/architecture lists each file."""
+    drawn = (PACKAGE.parent / "docs" / "architecture.rst").read_text()
+    for name in modules():
+        first = name.split(".")[0]
+        if first not in ("__init__", "apps"):
+            assert re.search(rf"\b{first}(\.py|/)", drawn), name
+
+
+def test_all_is_sorted_and_whole():
+    """__all__ holds every public name of the facade, in order."""
+    names = django_bulkupsert.__all__
+    assert names == sorted(names)
+    for name in names:
+        assert hasattr(django_bulkupsert, name)
+    errors = {
+        name
+        for name, item in vars(django_bulkupsert.errors).items()
+        if isinstance(item, type) and issubclass(item, django_bulkupsert.BulkUpsertError)
+    }
+    assert errors <= set(names)
+
+
+def test_sql_is_born_in_one_place():
+    """No f-string and no formatting makes SQL text outside sql.py."""
+    words = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE|COPY|CREATE|ANALYZE|DROP|FROM)\b")
+    for name, path in modules().items():
+        if name == "sql":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                text = "".join(part.value for part in node.values if isinstance(part, ast.Constant))
+                assert not words.search(text), f"{name}:{node.lineno}"
+
+
+def test_no_file_grew_two_reasons():
+    """A file past this length is asked what its second reason is."""
+    longest = {name: len(path.read_text().splitlines()) for name, path in modules().items()}
+    allowed = {"statements.upsert": 600, "rows": 480, "columns": 380}
+    for name, lines in longest.items():
+        assert lines <= allowed.get(name, 300), name
+
+
+def test_methods_change_data():
+    """Templates may not call them."""
+    assert BulkUpsertQuerySet.bulk_upsert.alters_data
+    assert BulkUpsertManager.bulk_upsert.alters_data
+
+
+def test_manager_has_the_querysets_signature():
+    """The manager's method is called as the queryset's is."""
+    assert list(inspect.signature(BulkUpsertManager.bulk_upsert).parameters)
+    own = inspect.signature(BulkUpsertQuerySet.bulk_upsert)
+    assert [p.kind for p in own.parameters.values()][2:] == [inspect.Parameter.KEYWORD_ONLY] * 6

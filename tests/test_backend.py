@@ -1,0 +1,57 @@
+"""Databases that are not PostgreSQL, and the check that warns of them."""
+
+from __future__ import annotations
+
+import pytest
+from django.core.checks import run_checks
+from django.db import NotSupportedError
+
+from django_bulkupsert import UnsupportedDatabase
+from django_bulkupsert.apps import check_databases
+
+from .models import PlainManager, Product
+
+
+class ToLite:
+    """Writes everything to SQLite."""
+
+    def db_for_write(self, model, **hints):
+        return "lite"
+
+
+def test_other_backend_is_refused():
+    """The error names the alias and the vendor, before any row is read."""
+    rows = iter([Product(sku="a")])
+    with pytest.raises(UnsupportedDatabase, match="alias 'lite' is sqlite") as caught:
+        Product.objects.using("lite").bulk_upsert(rows)
+    assert isinstance(caught.value, NotSupportedError)
+    assert (caught.value.alias, caught.value.vendor) == ("lite", "sqlite")
+    assert next(rows)
+
+
+def test_check_is_silent_on_postgresql():
+    """Nothing is said where all is well."""
+    assert [found for found in run_checks() if found.id.startswith("django_bulkupsert")] == []
+
+
+def test_check_warns(settings):
+    """Each model with our methods is named, and no other."""
+    settings.DATABASE_ROUTERS = ["tests.test_backend.ToLite"]
+    found = check_databases()
+    assert {warning.id for warning in found} == {"django_bulkupsert.W001"}
+    named = {warning.obj for warning in found}
+    assert Product in named
+    assert PlainManager not in named
+    assert "sqlite" in str(found[0])
+    assert any(warning.id == "django_bulkupsert.W001" for warning in run_checks())
+
+
+def test_abstract_model_is_refused():
+    """A model without a table is refused."""
+    from django_bulkupsert import UnsupportedModel
+    from django_bulkupsert.engine import run
+    from django_bulkupsert.plan import Options
+    from testproject.airports.models import AirportFields
+
+    with pytest.raises(UnsupportedModel, match="is abstract"):
+        run(AirportFields, [], Options(), "default")

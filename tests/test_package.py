@@ -1,0 +1,74 @@
+"""What is shipped."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from docutils.core import publish_doctree
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """Build the wheel and the sdist from a copy of the tree."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a checkout")
+    source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("dist")
+    files = subprocess.run(
+        ["git", "-C", ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split("\0")
+    for name in filter(None, files):
+        if (ROOT / name).exists():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes((ROOT / name).read_bytes())
+    subprocess.run(
+        [sys.executable, "-m", "build", "--outdir", out, source], check=True, capture_output=True
+    )
+    return out
+
+
+def test_wheel_holds_the_package_alone(built):
+    """The wheel has django_bulkupsert, with py.typed, and nothing beside it."""
+    (wheel,) = built.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {name.split("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"django_bulkupsert"}
+    assert "django_bulkupsert/py.typed" in names
+    modules = {str(p.relative_to(ROOT)) for p in (ROOT / "django_bulkupsert").rglob("*.py")}
+    assert modules <= set(names)
+
+
+def test_metadata(built):
+    """Django is the one requirement; drivers and the rest are extras."""
+    (wheel,) = built.glob("*.whl")
+    archive = zipfile.ZipFile(wheel)
+    (path,) = [name for name in archive.namelist() if name.endswith("METADATA")]
+    lines = archive.read(path).decode().splitlines()
+    required = [line for line in lines if line.startswith("Requires-Dist") and "extra" not in line]
+    assert required == ["Requires-Dist: Django>=4.2"]
+    assert "Requires-Python: >=3.10" in lines
+    for extra in ("psycopg2", "psycopg", "demo", "test", "docs", "dev"):
+        assert f"Provides-Extra: {extra}" in lines
+
+
+def test_sdist(built):
+    """The sdist builds: it has what setup.cfg names."""
+    (sdist,) = built.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        names = {name.split("/", 1)[-1] for name in archive.getnames()}
+    assert {"setup.cfg", "README.rst", "LICENSE", "pyproject.toml"} <= names
+
+
+def test_readme_renders():
+    """The README is valid on a package index: plain docutils, no warnings."""
+    text = (ROOT / "README.rst").read_text()
+    publish_doctree(text, settings_overrides={"report_level": 2, "halt_level": 2})
