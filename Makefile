@@ -5,8 +5,6 @@ PYTHON ?= python3
 DRIVER ?= psycopg2
 VENV := .venv$(if $(filter psycopg,$(DRIVER)),-psycopg)
 PY := $(VENV)/bin/python
-EXAMPLES ?=
-export EXAMPLES
 # What needs Django's settings but no database.
 NO_DATABASE := DATABASE_URL=postgres:///none
 

@@ -24,7 +24,8 @@ from .relations import (
 )
 from .result import Status, UpsertResult
 from .rows import Chunk, Rows, open_rows
-from .statements.upsert import Duplicates, Lookup, Upsert
+from .statements.questions import duplicates, stored_keys
+from .statements.upsert import Upsert
 
 #: Keys that DuplicateKeysError lists.
 MOST_KEYS = 10
@@ -193,7 +194,7 @@ class Call:
                 mark(objects[ordinal], status, pk)
         if lost and upsert.matches:
             # Another call created them meanwhile: ask again, with a snapshot that sees them.
-            Lookup(upsert).fragment().execute(cursor)
+            stored_keys(upsert).execute(cursor)
             for ordinal, *pk in cursor.fetchall():
                 if ordinal in lost:
                     mark(lost[ordinal], Status.SKIPPED, pk)
@@ -233,7 +234,7 @@ class Call:
     # Errors -------------------------------------------------------------------------------
 
     def _duplicates(self, cursor: Any, upsert: Upsert) -> DuplicateKeysError:
-        Duplicates(upsert, MOST_KEYS + 1).fragment().execute(cursor)
+        duplicates(upsert, MOST_KEYS + 1).execute(cursor)
         found = cursor.fetchall()
         shown = found[:MOST_KEYS]
         names = self.plan.target.names if self.plan.target else ()

@@ -16,7 +16,7 @@ from .conftest import STRATEGIES
 from .models import Code, Country, Everything, Mood
 
 pytestmark = pytest.mark.django_db
-EXAMPLES = int(os.environ.get("EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("EXAMPLES") or 60)
 thorough = settings(
     max_examples=EXAMPLES,
     deadline=None,

@@ -8,6 +8,9 @@ One statement, built of CTEs, each there only if the call needs it::
     up    the INSERT, in the order of the key, with RETURNING
     ...   counts, or one row per input row: ord, status, primary key
 
+Columns of these are named by a letter and a number: c is a slot, s the stored primary key, m a
+stored column that the row doesn't give, p and k the written row's primary key and key.
+
 Rows are matched by key, never by position; counts come from RETURNING, never from the
 cursor. Both hold on a distributed table too.
 """
@@ -15,98 +18,82 @@ cursor. Both hold on a distributed table too.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
-
-from django.db import models
-from django.db.models.sql import InsertQuery
+from dataclasses import dataclass
+from functools import cached_property
 
 from ..columns import Column
-from ..plan import Plan, Write
-from ..relations import Relation, Slot
+from ..plan import Write
 from ..result import Status
-from ..rows import Constant
-from ..sql import EMPTY, Fragment, comma, compose, identifier, join, raw, value
-
-#: How the statement tells an insert from an update.
-#: "old": RETURNING old (PostgreSQL 18). "xmax": the row's xmax is 0 (not on a partitioned
-#: table). "join": no stored row was seen before.
-CREATED_BY = ("old", "xmax", "join")
-
-AND = " AND "
+from ..sql import EMPTY, Fragment, comma, compose, join, raw
+from .over import AND, Over, alias, drawn
 
 
 @dataclass(frozen=True)
-class Upsert:
+class Upsert(Over):
     """One upsert over one relation.
 
     Attributes:
-        plan: The checked call.
         write: What an update sets and compares.
-        slots: The relation's columns.
-        constants: The columns that hold one value.
         missing: The columns that an insert needs and the rows don't give.
-        relation: The relation.
-        created_by: How an insert is told from an update.
+        created_by: How an insert is told from an update: by "old", RETURNING old (PostgreSQL
+            18); by "xmax", which is 0 (not on a partitioned table); by "join": no stored row
+            was there before.
         per_row: Whether a row per input row is wanted, or counts.
-        part: None for all rows, or whether those that have a primary key are meant.
-        pk_given: Whether all (True), no (False) or only some (None) rows give one.
+        pk_given: Whether all (True), no (False) or only some (None) rows give a primary key.
     """
 
-    plan: Plan
     write: Write
-    slots: Sequence[Slot]
-    constants: Sequence[Constant]
     missing: Sequence[Column]
-    relation: Relation
     created_by: str
     per_row: bool
-    part: bool | None
     pk_given: bool | None
-    _slot_of: dict[Column, Slot] = field(default_factory=dict)
-    _flag_of: dict[Column, Slot] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for slot in self.slots:
-            (self._flag_of if slot.is_flag else self._slot_of)[slot.column] = slot
 
     # What the call needs ------------------------------------------------------------------
 
-    @property
+    @cached_property
     def matches(self) -> bool:
         """Whether rows are matched to stored ones: not those that have no primary key."""
         return self.plan.target is not None and self.part is not False
 
-    @property
+    @cached_property
     def leaves(self) -> bool:
         """Whether a stored row is left as it is: nothing to update, or conflicts ignored."""
         return not self.write.updates
 
-    @property
-    def fills(self) -> bool:
-        """Whether an existing row lends the columns that the rows don't give.
+    @cached_property
+    def filters(self) -> bool:
+        """Whether stored rows are looked at to leave some of the input out."""
+        skips = self.plan.options.skip_unchanged and bool(self.write.compares)
+        return self.matches and (self.leaves or skips)
+
+    @cached_property
+    def lends(self) -> bool:
+        """Whether a stored row lends the columns that its row doesn't give.
 
         PostgreSQL checks NOT NULL on the row proposed for insertion, even if it then updates:
         without this, an update of some columns would fail for the others.
         """
         return self.matches and bool(self.missing)
 
-    @property
-    def filters(self) -> bool:
-        """Whether stored rows are looked at to leave some of the input out."""
-        return self.matches and (
-            self.leaves or bool(self.plan.options.skip_unchanged and self.write.compares)
-        )
-
-    @property
+    @cached_property
     def numbers(self) -> bool:
-        """Whether new rows get their primary key before the insert, so as to find them again.
+        """Whether new rows get their primary key before the insert, to find them again by it.
 
         Rows come back by key; those that have none (no match, or a NULL in the key) come back
-        by a primary key that the statement draws for them.
+        by a primary key that is given, or drawn by the statement.
         """
         target = self.plan.target
         return self.per_row and (not self.matches or (target is not None and target.nullable))
+
+    @cached_property
+    def joins(self) -> bool:
+        """Whether the stored rows before the write tell an insert from an update."""
+        return self.matches and not self.leaves and self.created_by == "join"
+
+    @cached_property
+    def narrows(self) -> bool:
+        """Whether the statement has the CTE i."""
+        return self.filters or self.lends or self.per_row or self.joins
 
     # The statement ------------------------------------------------------------------------
 
@@ -126,137 +113,82 @@ class Upsert:
             "d AS MATERIALIZED (SELECT 1 FROM {source} WHERE {keyed} "
             "GROUP BY {key} HAVING count(*) > 1 LIMIT 1)",
             source=self.relation.source(),
-            keyed=join(AND, self._keyed("r")),
-            key=comma(self._key("r")),
+            keyed=join(AND, self.keyed()),
+            key=comma(self.key()),
         )
 
     def _input(self) -> Fragment:
-        if not (self.filters or self.fills or self.per_row or self.created_by == "join"):
+        if not self.narrows:
             return EMPTY
-        columns = [compose("r.ord"), *(slot.of("r") for slot in self.slots)]
-        stored: Fragment = raw("NULL")
-        joined = EMPTY
-        where = self._part("r")
+        columns = [raw("r.ord"), *(slot.of("r") for slot in self.slots)]
+        where = self.within()
+        source = self.relation.source()
         if self.matches:
-            stored = self._stored(self.plan.pk[0])
-            joined = compose(
-                " LEFT JOIN {table} ON {match}",
+            source = compose(
+                "{source} LEFT JOIN {table} ON {matched}",
+                source=source,
                 table=self.plan.table,
-                match=self._match(self._key("r"), map(self._stored, self.plan.key)),
+                matched=self.matched(),
             )
-            for i, column in enumerate(self.plan.pk):
-                columns.append(
-                    compose("{pk} AS {alias}", pk=self._stored(column), alias=_alias("s", i))
-                )
-            for i, column in enumerate(self.missing):
-                columns.append(
-                    compose(
-                        "{stored} AS {alias}", stored=self._stored(column), alias=_alias("m", i)
-                    )
-                )
-        if self.filters and not self.per_row:
-            where.append(
-                compose("({stored} IS NULL{changed})", stored=stored, changed=self._changed())
-            )
-        elif self.per_row:
-            wanted = compose("true")
-            if self.filters:
-                wanted = compose(
-                    "({stored} IS NULL{changed})", stored=stored, changed=self._changed()
-                )
-            columns.append(compose("{wanted} AS wanted", wanted=wanted))
+            columns += self._named("s", self.plan.pk)
+            columns += self._named("m", self.missing)
+        if self.per_row:
+            columns.append(compose("{wanted} AS wanted", wanted=self._wanted()))
+        else:
+            where.append(self._wanted())
         if self.numbers:
-            columns.append(compose("{pk} AS fresh", pk=self._fresh(stored)))
+            columns.append(compose("{pk} AS fresh", pk=self._fresh()))
         return compose(
-            "i AS MATERIALIZED (SELECT {columns} FROM {source}{joined} WHERE {where})",
+            "i AS MATERIALIZED (SELECT {columns} FROM {source} WHERE {where})",
             columns=comma(columns),
-            source=self.relation.source(),
-            joined=joined,
+            source=source,
             where=join(AND, where or [raw("true")]),
         )
 
-    def _changed(self) -> Fragment:
-        """Return ``OR the stored row would change``: by record image, which sees every change.
-
-        ``IS DISTINCT FROM`` fails on json, xml and point, and is blind on box and citext. The
-        operator wants both sides of the same types (manual: "Composite Type Comparison").
-        """
+    def _wanted(self) -> Fragment:
+        """Return the condition that a row is to be written."""
+        if not self.filters:
+            return raw("true")
+        new = compose("{pk} IS NULL", pk=self.stored(self.plan.pk[0]))
         if self.leaves:
-            return EMPTY
-        if not self.write.compares or not self.plan.options.skip_unchanged:
-            return raw(" OR true")
-        return compose(
-            " OR ROW({stored})::record OPERATOR(pg_catalog.*<>) ROW({incoming})::record",
-            stored=comma(self._stored_typed(column) for column in self.write.compares),
-            incoming=comma(self._incoming(column, "r") for column in self.write.compares),
-        )
+            return new
+        changed = self.changed(self.write.compares)
+        return compose("({new} OR {changed})", new=new, changed=changed)
 
     def _insert(self) -> Fragment:
-        narrowed = bool(self._input().text)
-        row = "i" if narrowed else "r"
-        where = [] if narrowed else self._part("r")
+        row = "i" if self.narrows else "r"
+        where = [] if self.narrows else self.within()
         if self.per_row:
             where.append(raw("i.wanted"))
         if self.matches:
             where.append(raw("NOT EXISTS (SELECT 1 FROM d)"))
         inserted = self._inserted(row)
-        overriding = any(column in self.plan.pk for column, _ in inserted)
+        gives_pk = any(column in self.plan.pk for column, _ in inserted)
+        order = () if self.part is False else self.plan.order(self.slot_of)
         return compose(
             "up AS (INSERT INTO {table} ({names}){overriding} SELECT {values} FROM {source}"
-            " WHERE {where} ORDER BY {order} {conflict} RETURNING {returning})",
+            " WHERE {where} ORDER BY {order}{conflict} RETURNING {returning})",
             table=self.plan.table,
             names=comma(column.name for column, _ in inserted),
-            overriding=raw(" OVERRIDING SYSTEM VALUE" if overriding else ""),
+            overriding=raw(" OVERRIDING SYSTEM VALUE" if gives_pk else ""),
             values=comma(incoming for _, incoming in inserted),
-            source=raw("i") if narrowed else self.relation.source(),
+            source=raw("i") if self.narrows else self.relation.source(),
             where=join(AND, where or [raw("true")]),
-            order=comma(self._order(row)),
+            order=self.order(order, row),
             conflict=self._conflict(),
             returning=self._returning(),
         )
 
-    def _inserted(self, row: str) -> list[tuple[Column, Fragment]]:
-        """Return the columns that the INSERT names, and the value of each."""
-        inserted: list[tuple[Column, Fragment]] = []
-        for column in self._slot_of:
-            if column in self.plan.pk and len(self.plan.pk) == 1:
-                incoming = self._inserted_pk(column, row)
-                if incoming is None:
-                    continue
-            else:
-                incoming = self._incoming(column, row)
-            inserted.append((column, incoming))
-        for column in self.plan.pk:
-            if self.numbers and column not in self._slot_of:
-                inserted.append((column, raw("i.fresh")))
-        if self.fills:
-            inserted.extend(
-                (column, compose("i.{m}", m=_alias("m", i)))
-                for i, column in enumerate(self.missing)
-            )
-        inserted.extend((each.column, self._incoming(each.column, row)) for each in self.constants)
-        return inserted
-
-    def _inserted_pk(self, column: Column, row: str) -> Fragment | None:
-        if self.numbers:
-            return raw("i.fresh")
-        given = self._incoming(column, row)
-        if self.part is True or self.pk_given is True:
-            return given
-        if self.part is False or self.pk_given is False:
-            return None if self._draws(column) else given
-        return compose("COALESCE({given}, {next})", given=given, next=self._next(column) or given)
-
     def _conflict(self) -> Fragment:
-        if self.part is False and self.plan.target is not None:
-            return EMPTY  # a row without a primary key is an insert: a conflict is an error
         if self.plan.target is None:
-            return raw("ON CONFLICT DO NOTHING")
+            return raw(" ON CONFLICT DO NOTHING")
+        if not self.matches:
+            return EMPTY  # a row without a primary key is an insert: a conflict is an error
         key = comma(column.name for column in self.plan.key)
         if self.leaves:
-            return compose("ON CONFLICT ({key}) DO NOTHING", key=key)
+            return compose(" ON CONFLICT ({key}) DO NOTHING", key=key)
         return compose(
-            "ON CONFLICT ({key}) DO UPDATE SET {set}",
+            " ON CONFLICT ({key}) DO UPDATE SET {set}",
             key=key,
             set=comma(
                 compose("{name} = EXCLUDED.{name}", name=column.name)
@@ -265,268 +197,157 @@ class Upsert:
         )
 
     def _returning(self) -> Fragment:
-        table = self.plan.table
-        created = raw("true")
         with_old = EMPTY
+        created = raw("true")
         if self.matches and not self.leaves:
             if self.created_by == "old":
                 with_old = raw("WITH (OLD AS bulkupsert_old) ")
                 created = compose("bulkupsert_old.{pk} IS NULL", pk=self.plan.pk[0].name)
             elif self.created_by == "xmax":
-                created = compose("({table}.xmax = 0)", table=table)
+                created = compose("{table}.xmax = 0", table=self.plan.table)
         named = [compose("{created} AS created", created=created)]
-        if self.per_row or self.created_by == "join":
-            for prefix, columns in (
-                ("p", self.plan.pk),
-                ("k", self.plan.key if self.matches else ()),
-            ):
-                named.extend(
-                    compose(
-                        "{column} AS {alias}", column=self._stored(column), alias=_alias(prefix, i)
-                    )
-                    for i, column in enumerate(columns)
-                )
+        if self.per_row or self.joins:
+            named += self._named("p", self.plan.pk)
+            named += self._named("k", self.plan.key if self.matches else ())
         return compose("{old}{named}", old=with_old, named=comma(named))
+
+    def _named(self, prefix: str, columns: Sequence[Column]) -> list[Fragment]:
+        return [
+            compose("{column} AS {alias}", column=self.stored(column), alias=alias(prefix, i))
+            for i, column in enumerate(columns)
+        ]
+
+    # What is inserted ---------------------------------------------------------------------
+
+    def _inserted(self, row: str) -> list[tuple[Column, Fragment]]:
+        """Return the columns that the INSERT names, and the value of each."""
+        inserted = []
+        for column in self.slot_of:
+            incoming: Fragment | None = self.incoming(column, row)
+            if self.plan.pk == (column,):
+                incoming = self._inserted_pk(column, row)
+            if incoming is not None:
+                inserted.append((column, incoming))
+        if self.numbers and self.plan.pk[0] not in self.slot_of:
+            inserted.append((self.plan.pk[0], raw("i.fresh")))
+        if self.lends:
+            inserted += [
+                (column, compose("i.{m}", m=alias("m", i))) for i, column in enumerate(self.missing)
+            ]
+        inserted += [(each.column, self.incoming(each.column)) for each in self.constants]
+        return inserted
+
+    def _inserted_pk(self, column: Column, row: str) -> Fragment | None:
+        if self.numbers:
+            return raw("i.fresh")
+        given = self.incoming(column, row)
+        new = drawn(column, self.plan.table)
+        if self.part is True or self.pk_given is True or new is None:
+            return given
+        if self.part is False or self.pk_given is False:
+            return None  # the column's own default draws it
+        return compose("COALESCE({given}, {new})", given=given, new=new)
+
+    def _fresh(self) -> Fragment:
+        """Return the primary key that a row has or will have: given, stored, or drawn."""
+        column = self.plan.pk[0]
+        parts = [
+            self.incoming(column) if column in self.slot_of else None,
+            self.stored(column) if self.matches else None,
+            drawn(column, self.plan.table),
+        ]
+        return compose("COALESCE({parts})", parts=comma(part for part in parts if part is not None))
 
     # The replies --------------------------------------------------------------------------
 
     def _counts(self) -> Fragment:
         """Return: whether a key stands twice, rows wanted (None: all), created, written."""
-        by_join = self.matches and not self.leaves and self.created_by == "join"
         return compose(
-            "SELECT {twice}, {wanted}, count(*) FILTER (WHERE {created}), count(*) FROM up{joined}",
+            "SELECT {twice}, {wanted}, count(*) FILTER (WHERE {created}), count(*) FROM up{before}",
             twice=raw("EXISTS (SELECT 1 FROM d)" if self.matches else "false"),
-            wanted=raw("(SELECT count(*) FROM i)" if self._input().text else "NULL"),
-            created=raw("i.s0 IS NULL" if by_join else "up.created"),
-            joined=compose(" LEFT JOIN i ON {match}", match=self._returned()) if by_join else EMPTY,
+            wanted=raw("(SELECT count(*) FROM i)" if self.narrows else "NULL"),
+            created=raw("i.s0 IS NULL" if self.joins else "up.created"),
+            before=compose(" LEFT JOIN i ON {same}", same=self._returned("up"))
+            if self.joins
+            else EMPTY,
         )
 
     def _rows(self) -> Fragment:
         """Return for each input row: ord, status (None: a key stands twice), primary key."""
-        by_join = self.created_by == "join" and self.matches and not self.leaves
-        joined, found, pk = self._found()
-        kept = Status.SKIPPED if self.plan.options.ignore_conflicts else Status.UNCHANGED
-        return compose(
-            "SELECT i.ord, CASE{twice} WHEN {created} THEN {CREATED} WHEN {found} THEN {UPDATED}"
-            "{kept} ELSE {SKIPPED} END, {pk} FROM i{joined}",
-            twice=raw(" WHEN EXISTS (SELECT 1 FROM d) THEN NULL" if self.matches else ""),
-            created=compose("{found} AND i.s0 IS NULL", found=found)
-            if by_join
-            else self._created(),
-            found=found,
-            kept=compose(
-                " WHEN i.s0 IS NOT NULL AND NOT i.wanted THEN {kept}", kept=raw(str(int(kept)))
+        # A written row is found by its key, or, where a row has none, by its primary key.
+        found: list[tuple[str, Fragment]] = []
+        if self.matches:
+            found.append(("up", self._returned("up")))
+        if self.numbers:
+            keyless = [
+                join(" OR ", [compose("{part} IS NULL", part=part) for part in self.key("i")])
+            ]
+            found.append(("fresh", self._numbered("fresh", keyless if self.matches else [])))
+        names = [name for name, _ in found]
+        written = self._first(names, "p0")
+        created = self._first(names, "created")
+        if self.joins:
+            created = compose("{written} IS NOT NULL AND i.s0 IS NULL", written=written)
+        twice = left = EMPTY
+        if self.matches:
+            twice = raw(" WHEN EXISTS (SELECT 1 FROM d) THEN NULL")
+            ignored = self.plan.options.ignore_conflicts
+            left = compose(
+                " WHEN i.s0 IS NOT NULL AND NOT i.wanted THEN {left}",
+                left=_status(Status.SKIPPED if ignored else Status.UNCHANGED),
             )
-            if self.matches
-            else EMPTY,
-            CREATED=raw(str(int(Status.CREATED))),
-            UPDATED=raw(str(int(Status.UPDATED))),
-            SKIPPED=raw(str(int(Status.SKIPPED))),
-            pk=comma(pk),
-            joined=joined,
-        )
-
-    def _created(self) -> Fragment:
-        if not self.matches:
-            return raw("fresh_up.created")
-        return raw("COALESCE(up.created, fresh_up.created)" if self.numbers else "up.created")
-
-    def _found(self) -> tuple[Fragment, Fragment, list[Fragment]]:
-        """Return how written rows are joined to their input, the test, the primary key."""
-        by_fresh = compose(
-            " LEFT JOIN up AS fresh_up ON fresh_up.p0 = i.fresh{others}",
-            others=join(
+        return compose(
+            "SELECT i.ord, CASE{twice} WHEN {created} THEN {CREATED}"
+            " WHEN {written} IS NOT NULL THEN {UPDATED}{left} ELSE {SKIPPED} END, {pk}"
+            " FROM i{joined}",
+            twice=twice,
+            created=created,
+            CREATED=_status(Status.CREATED),
+            written=written,
+            UPDATED=_status(Status.UPDATED),
+            left=left,
+            SKIPPED=_status(Status.SKIPPED),
+            pk=comma(
+                self._first(names, f"p{i}", f"i.s{i}" if self.matches else None)
+                for i in range(len(self.plan.pk))
+            ),
+            joined=join(
                 "",
                 [
-                    compose(
-                        " AND fresh_up.{p} = {given}",
-                        p=_alias("p", i),
-                        given=self._slot_of[column].of("i"),
-                    )
-                    for i, column in enumerate(self.plan.pk)
-                    if i
+                    compose(" LEFT JOIN up AS {name} ON {same}", name=raw(name), same=same)
+                    for name, same in found
                 ],
             ),
         )
-        if not self.matches:
-            pk = [compose("fresh_up.{p}", p=_alias("p", i)) for i in range(len(self.plan.pk))]
-            return by_fresh, raw("fresh_up.p0 IS NOT NULL"), pk
-        joined = compose(" LEFT JOIN up ON {match}", match=self._returned())
-        written = ["up", "fresh_up"] if self.numbers else ["up"]
-        pk = [
-            compose(
-                "COALESCE({written}, i.{s})",
-                written=comma(compose("{up}.{p}", up=raw(up), p=_alias("p", i)) for up in written),
-                s=_alias("s", i),
-            )
-            for i in range(len(self.plan.pk))
+
+    def _first(self, names: Sequence[str], column: str, last: str | None = None) -> Fragment:
+        """Return the first of a column's values that is there, of several rows."""
+        columns = [f"{name}.{column}" for name in names] + ([last] if last else [])
+        return compose("COALESCE({columns})", columns=comma(map(raw, columns)))
+
+    def _returned(self, name: str) -> Fragment:
+        """Return the condition that a written row has the key of an input row, i."""
+        keys = [
+            compose("{name}.{k}", name=raw(name), k=alias("k", i))
+            for i in range(len(self.plan.key))
         ]
-        if not self.numbers:
-            return joined, raw("up.p0 IS NOT NULL"), pk
-        lost = join(" OR ", [compose("{part} IS NULL", part=part) for part in self._key("i")])
-        return (
-            compose("{joined}{by_fresh} AND ({lost})", joined=joined, by_fresh=by_fresh, lost=lost),
-            raw("COALESCE(up.p0, fresh_up.p0) IS NOT NULL"),
-            pk,
-        )
+        return self.equal(self.key("i"), keys)
 
-    def _returned(self) -> Fragment:
-        """Return the condition that a written row, up, is the one of an input row, i."""
-        keys = [compose("up.{k}", k=_alias("k", i)) for i in range(len(self.plan.key))]
-        return self._match(self._key("i"), keys)
-
-    # Columns ------------------------------------------------------------------------------
-
-    def _incoming(self, column: Column, row: str) -> Fragment:
-        """Return the incoming value of a column."""
-        slot = self._slot_of.get(column)
-        if slot is None:
-            text = next(each.text for each in self.constants if each.column is column)
-            return compose("{text}::{type}", text=value(text), type=column.base_type)
-        if column in self._flag_of:
-            return compose(
-                "CASE WHEN {flag} THEN {default} ELSE {value} END",
-                flag=self._flag_of[column].of(row),
-                default=_database_default(column),
-                value=slot.of(row),
-            )
-        return slot.of(row)
-
-    def _stored(self, column: Column) -> Fragment:
-        return compose("{table}.{name}", table=self.plan.table, name=column.name)
-
-    def _stored_typed(self, column: Column) -> Fragment:
-        if self.relation.exact_types:
-            return self._stored(column)
-        return compose("{stored}::{type}", stored=self._stored(column), type=column.base_type)
-
-    def _key(self, row: str) -> list[Fragment]:
-        return [self._slot_of[column].of(row) for column in self.plan.key]
-
-    def _keyed(self, row: str) -> list[Fragment]:
-        """Return the conditions that a row has a key; a NULL may be a key like any."""
-        if self.plan.target is not None and self.plan.target.null_safe:
-            return [*self._part(row), raw("true")]
-        return [compose("{part} IS NOT NULL", part=part) for part in self._key(row)]
-
-    def _match(self, left: Any, right: Any) -> Fragment:
-        null_safe = self.plan.target is not None and self.plan.target.null_safe
-        template = (
-            "({left} = {right} OR {left} IS NULL AND {right} IS NULL)"
-            if null_safe
-            else "{left} = {right}"
-        )
-        return join(
-            AND, [compose(template, left=a, right=b) for a, b in zip(left, right, strict=True)]
-        )
-
-    def _part(self, row: str) -> list[Fragment]:
-        slot = self._slot_of.get(self.plan.pk[0])
-        if self.part is None or slot is None:
-            return []
-        pk = slot.of(row)
-        return [compose("{pk} IS NOT NULL" if self.part else "{pk} IS NULL", pk=pk)]
-
-    def _order(self, row: str) -> list[Fragment]:
-        """Return the one order in which every call takes its locks: by bytes, where it's text."""
-        columns = () if self.part is False else self.plan.order(self._slot_of)
-        return [
-            *(
+    def _numbered(self, name: str, where: Sequence[Fragment]) -> Fragment:
+        """Return the condition that a written row has the primary key of an input row, i."""
+        same = [compose("{name}.p0 = i.fresh", name=raw(name))]
+        for i, column in enumerate(self.plan.pk[1:], 1):
+            same.append(
                 compose(
-                    '{slot} COLLATE "C"' if column.is_text else "{slot}",
-                    slot=self._slot_of[column].of(row),
+                    "{name}.{p} = {given}",
+                    name=raw(name),
+                    p=alias("p", i),
+                    given=self.incoming(column, "i"),
                 )
-                for column in columns
-            ),
-            compose("{row}.ord", row=raw(row)),
-        ]
-
-    # New primary keys ---------------------------------------------------------------------
-
-    def _fresh(self, stored: Fragment) -> Fragment:
-        """Return the primary key that a row has or will have: given, stored, or drawn."""
-        column = self.plan.pk[0]
-        parts = [stored]
-        if column in self._slot_of:
-            parts.insert(0, self._slot_of[column].of("r"))
-        drawn = self._next(column)
-        if drawn is not None:
-            parts.append(drawn)
-        return compose("COALESCE({parts})", parts=comma(parts))
-
-    def _draws(self, column: Column) -> bool:
-        return isinstance(column.field, models.AutoField) or bool(
-            getattr(column.field, "has_db_default", bool)()
-        )
-
-    def _next(self, column: Column) -> Fragment | None:
-        """Return the expression that the column's own default would compute, if it's known."""
-        if getattr(column.field, "has_db_default", bool)():
-            return _database_default(column)
-        if not self._draws(column):
-            return None
-        return compose(
-            "nextval((SELECT pg_get_serial_sequence({table}, {column}))::regclass)",
-            table=value(self.plan.table.plain()),
-            column=value(column.field.column),
-        )
+            )
+        same += [compose("({condition})", condition=condition) for condition in where]
+        return join(AND, same)
 
 
-@dataclass(frozen=True)
-class Duplicates:
-    """The keys that stand more than once in a relation, with the positions of their rows."""
-
-    upsert: Upsert
-    most: int
-
-    def fragment(self) -> Fragment:
-        """Return the statement: positions, then the parts of the key as text."""
-        upsert = self.upsert
-        prelude = upsert.relation.prelude()
-        return compose(
-            "{with_}SELECT array_agg(r.ord ORDER BY r.ord), {texts} FROM {source} WHERE {keyed} "
-            "GROUP BY {key} HAVING count(*) > 1 ORDER BY min(r.ord) LIMIT {most}",
-            with_=compose("WITH {prelude} ", prelude=prelude) if prelude.text else EMPTY,
-            texts=comma(compose("{part}::text", part=part) for part in upsert._key("r")),
-            source=upsert.relation.source(),
-            keyed=join(AND, upsert._keyed("r")),
-            key=comma(upsert._key("r")),
-            most=raw(str(self.most)),
-        )
-
-
-@dataclass(frozen=True)
-class Lookup:
-    """The stored primary key of each row of a relation: for rows that another call created."""
-
-    upsert: Upsert
-
-    def fragment(self) -> Fragment:
-        """Return the statement: ord, then the primary key."""
-        upsert = self.upsert
-        prelude = upsert.relation.prelude()
-        return compose(
-            "{with_}SELECT r.ord, {pk} FROM {source} JOIN {table} ON {match}",
-            with_=compose("WITH {prelude} ", prelude=prelude) if prelude.text else EMPTY,
-            pk=comma(map(upsert._stored, upsert.plan.pk)),
-            source=upsert.relation.source(),
-            table=upsert.plan.table,
-            match=upsert._match(upsert._key("r"), map(upsert._stored, upsert.plan.key)),
-        )
-
-
-def _alias(prefix: str, i: int) -> Fragment:
-    return identifier(f"{prefix}{i}")
-
-
-def _database_default(column: Column) -> Fragment:
-    """Return the expression of a field's db_default, as Django compiles it."""
-    compiler: Any = InsertQuery(column.field.model).get_compiler(connection=column.connection)
-    default: Any = column.field
-    expression = default._db_default_expression.resolve_expression(
-        compiler.query, allow_joins=False
-    )
-    text, params = compiler.compile(expression)
-    return compose(
-        "({default})::{type}", default=Fragment(text, tuple(params)), type=column.base_type
-    )
+def _status(status: Status) -> Fragment:
+    return raw(str(int(status)))

@@ -1,0 +1,168 @@
+"""What every statement over a relation is made of: columns of both sides, matched and ordered."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from django.db import models
+from django.db.models.sql import InsertQuery
+
+from ..columns import Column
+from ..plan import Plan
+from ..relations import Relation, Slot
+from ..rows import Constant
+from ..sql import EMPTY, Fragment, compose, identifier, join, raw, value
+
+AND = " AND "
+
+
+@dataclass(frozen=True)
+class Over:
+    """A plan, the relation that carries its rows, and which of these are meant.
+
+    Attributes:
+        plan: The checked call.
+        relation: The relation; its rows are known as r.
+        slots: The relation's columns.
+        constants: The columns that hold one value in every row.
+        part: None for all rows, or whether those that have a primary key are meant.
+    """
+
+    plan: Plan
+    relation: Relation
+    slots: Sequence[Slot]
+    constants: Sequence[Constant]
+    part: bool | None
+
+    @cached_property
+    def slot_of(self) -> dict[Column, Slot]:
+        """The slot that carries each column's values."""
+        return {slot.column: slot for slot in self.slots if not slot.is_flag}
+
+    @cached_property
+    def flag_of(self) -> dict[Column, Slot]:
+        """The slot that says, of some columns, which rows leave them to the database."""
+        return {slot.column: slot for slot in self.slots if slot.is_flag}
+
+    def prelude(self) -> Fragment:
+        """Return ``WITH r AS (..)``, or nothing where the relation is a table."""
+        prelude = self.relation.prelude()
+        return compose("WITH {prelude} ", prelude=prelude) if prelude.text else EMPTY
+
+    def incoming(self, column: Column, row: str = "r") -> Fragment:
+        """Return the value that a row brings for a column."""
+        slot = self.slot_of.get(column)
+        if slot is None:
+            text = next(each.text for each in self.constants if each.column is column)
+            return compose("{text}::{type}", text=value(text), type=column.base_type)
+        if column in self.flag_of:
+            return compose(
+                "CASE WHEN {flag} THEN {default} ELSE {value} END",
+                flag=self.flag_of[column].of(row),
+                default=database_default(column),
+                value=slot.of(row),
+            )
+        return slot.of(row)
+
+    def stored(self, column: Column) -> Fragment:
+        """Return the column of the table, which is never given another name."""
+        return compose("{table}.{name}", table=self.plan.table, name=column.name)
+
+    def key(self, row: str = "r") -> list[Fragment]:
+        """Return the parts of a row's key."""
+        return [self.slot_of[column].of(row) for column in self.plan.key]
+
+    def within(self, row: str = "r") -> list[Fragment]:
+        """Return the condition that a row is of the part that is meant."""
+        slot = self.slot_of.get(self.plan.pk[0])
+        if self.part is None or slot is None:
+            return []
+        template = "{pk} IS NOT NULL" if self.part else "{pk} IS NULL"
+        return [compose(template, pk=slot.of(row))]
+
+    def keyed(self, row: str = "r") -> list[Fragment]:
+        """Return the conditions that a row is meant and has a key; a NULL may be one like any."""
+        if self.plan.target is not None and self.plan.target.null_safe:
+            return [*self.within(row), raw("true")]
+        return [compose("{part} IS NOT NULL", part=part) for part in self.key(row)]
+
+    def equal(self, left: Iterable[Fragment], right: Iterable[Fragment]) -> Fragment:
+        """Return the condition that two keys are the same, as the conflict target sees it."""
+        template = "{left} = {right}"
+        if self.plan.target is not None and self.plan.target.null_safe:
+            template = "({left} = {right} OR {left} IS NULL AND {right} IS NULL)"
+        return join(
+            AND, [compose(template, left=a, right=b) for a, b in zip(left, right, strict=True)]
+        )
+
+    def matched(self, row: str = "r") -> Fragment:
+        """Return the condition that a row's key is a stored row's."""
+        return self.equal(self.key(row), map(self.stored, self.plan.key))
+
+    def changed(self, columns: Collection[Column], row: str = "r") -> Fragment:
+        """Return the condition that writing ``columns`` would change the stored row.
+
+        By record image, which sees every change: ``IS DISTINCT FROM`` fails on json, xml and
+        point, and is blind on box and citext. It wants the very same types on both sides
+        (manual: "Composite Type Comparison").
+        """
+        return compose(
+            "ROW({stored})::record OPERATOR(pg_catalog.*<>) ROW({incoming})::record",
+            stored=join(", ", map(self._stored_typed, columns)),
+            incoming=join(", ", [self.incoming(column, row) for column in columns]),
+        )
+
+    def _stored_typed(self, column: Column) -> Fragment:
+        if self.relation.exact_types:
+            return self.stored(column)
+        return compose("{stored}::{type}", stored=self.stored(column), type=column.base_type)
+
+    def order(self, columns: Iterable[Column], row: str) -> Fragment:
+        """Return the one order in which every call takes its locks: by bytes, where it's text."""
+        return join(
+            ", ",
+            [
+                *(
+                    compose(
+                        '{slot} COLLATE "C"' if column.is_text else "{slot}",
+                        slot=self.slot_of[column].of(row),
+                    )
+                    for column in columns
+                ),
+                compose("{row}.ord", row=raw(row)),
+            ],
+        )
+
+
+def alias(prefix: str, i: int) -> Fragment:
+    """Return the name of the ``i``-th of some columns of a CTE."""
+    return identifier(f"{prefix}{i}")
+
+
+def database_default(column: Column) -> Fragment:
+    """Return the expression of a field's db_default, as Django compiles it."""
+    compiler: Any = InsertQuery(column.field.model).get_compiler(connection=column.connection)
+    default: Any = column.field
+    expression = default._db_default_expression.resolve_expression(
+        compiler.query, allow_joins=False
+    )
+    text, params = compiler.compile(expression)
+    return compose(
+        "({default})::{type}", default=Fragment(text, tuple(params)), type=column.base_type
+    )
+
+
+def drawn(column: Column, table: Fragment) -> Fragment | None:
+    """Return what gives a new row its value of the column; None: nothing that is known."""
+    if getattr(column.field, "has_db_default", bool)():
+        return database_default(column)
+    if not isinstance(column.field, models.AutoField):
+        return None
+    return compose(
+        "nextval((SELECT pg_get_serial_sequence({table}, {column}))::regclass)",
+        table=value(table.plain()),
+        column=value(column.field.column),
+    )
