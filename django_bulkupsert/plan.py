@@ -12,10 +12,11 @@ from typing import Any
 
 from .columns import Column
 from .errors import MatchError, OptionError, UnsupportedDatabase, UnsupportedModel, listing
+from .fields import Field, is_clock, is_generated
+from .readers import Reader
 from .relations import STRATEGIES
-from .rows import Reader, is_clock, is_generated
 from .sql import Fragment, identifier
-from .target import Field, Model, Target, candidates, find, pk_fields, primary_key, resolve_all
+from .target import Model, Target, candidates, find, pk_fields, primary_key, resolve_all
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from django.core.exceptions import FieldDoesNotExist
 from django.db import models
 
 from .errors import MatchError, OptionError, UnknownFieldError, listing
+from .fields import Field
 
-Field: TypeAlias = "models.Field[Any, Any]"
 Model: TypeAlias = "type[models.Model]"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..columns import Column
-from ..rows import Reader
+from ..readers import Reader
 from ..sql import Fragment, compose, identifier, raw
 
 

@@ -11,9 +11,10 @@ from django.db import models
 from django.db.models.sql import InsertQuery
 
 from ..columns import Column
+from ..fields import has_database_default
 from ..plan import Plan
+from ..readers import Constant
 from ..relations import Relation, Slot
-from ..rows import Constant
 from ..sql import EMPTY, Fragment, compose, identifier, join, raw, value
 
 AND = " AND "
@@ -157,7 +158,7 @@ def database_default(column: Column) -> Fragment:
 
 def drawn(column: Column, table: Fragment) -> Fragment | None:
     """Return what gives a new row its value of the column; None: nothing that is known."""
-    if getattr(column.field, "has_db_default", bool)():
+    if has_database_default(column.field):
         return database_default(column)
     if not isinstance(column.field, models.AutoField):
         return None

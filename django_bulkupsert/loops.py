@@ -1,0 +1,148 @@
+"""Per field class of Django's own: the loop that turns its values into text at C speed.
+
+A loop is for values of exactly the type that the field's class would prepare, so that nothing
+is left to prepare; what it can't vouch for after all, it hands back.
+"""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import json
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.db import models
+
+from .encode import Fault, check_text, text_of
+
+
+class Rendered(NamedTuple):
+    """The texts of values that are not None, and what quoting them takes (see Texts)."""
+
+    texts: list[str]
+    escape: bool
+    quote: bool
+
+
+#: Renders values of one known type. None: they are not in the known form after all.
+Renderer = Callable[[Sequence[Any]], "Rendered | None"]
+
+
+def _text(longest: int | None, values: Sequence[str]) -> Rendered:
+    return Rendered(list(values), check_text(values, longest), quote=True)
+
+
+def check_range(values: Sequence[int], bits: int) -> None:
+    """Check that each integer fits the bits that its column has beside the sign.
+
+    Raises:
+        Fault: One doesn't.
+    """
+    low, high = -(1 << bits), (1 << bits) - 1
+    if min(values) < low or max(values) > high:
+        offset = next(i for i, item in enumerate(values) if not low <= item <= high)
+        raise Fault(offset, f"integer out of the column's range, {low} to {high}")
+
+
+def _integer(bits: int | None, values: Sequence[int]) -> Rendered:
+    if bits is not None:
+        check_range(values, bits)
+    return Rendered(list(map(str, values)), escape=False, quote=False)
+
+
+def _float(values: Sequence[float]) -> Rendered:
+    return Rendered(list(map(repr, values)), escape=False, quote=False)
+
+
+def _bool(values: Sequence[bool]) -> Rendered:
+    return Rendered(["t" if item else "f" for item in values], escape=False, quote=False)
+
+
+def _decimal(values: Sequence[decimal.Decimal]) -> Rendered | None:
+    texts = list(map(str, values))
+    joined = "".join(texts)
+    if "N" in joined or "I" in joined:  # NaN and Infinity, which Django refuses
+        return None
+    return Rendered(texts, escape=False, quote=False)
+
+
+def _uuid(values: Sequence[uuid.UUID]) -> Rendered:
+    return Rendered(list(map(str, values)), escape=False, quote=False)
+
+
+def _date(values: Sequence[datetime.date]) -> Rendered:
+    return Rendered([item.isoformat() for item in values], escape=False, quote=False)
+
+
+def _datetime(values: Sequence[datetime.datetime]) -> Rendered | None:
+    if settings.USE_TZ and None in {item.tzinfo for item in values}:
+        return None  # Django warns, and makes them aware
+    return Rendered([item.isoformat() for item in values], escape=False, quote=False)
+
+
+def _timedelta(values: Sequence[datetime.timedelta]) -> Rendered:
+    return Rendered(list(map(text_of, values)), escape=False, quote=True)
+
+
+def _bytes(values: Sequence[bytes]) -> Rendered:
+    return Rendered(["\\x" + item.hex() for item in values], escape=True, quote=True)
+
+
+def _json(encoder: type[json.JSONEncoder] | None, values: Sequence[Any]) -> Rendered:
+    dumps = partial(json.dumps, cls=encoder, allow_nan=False)
+    texts: list[str] = []
+    try:
+        texts.extend(map(dumps, values))
+    except (TypeError, ValueError, RecursionError) as error:
+        reason = (
+            "JSON can't hold NaN or an infinity"
+            if isinstance(error, ValueError) and "compliant" in str(error)
+            else f"not JSON: {error}"
+        )
+        raise Fault(len(texts), reason) from error
+    escape = check_text(texts)
+    return Rendered(texts, escape, quote=True)
+
+
+def ready(
+    field: models.Field[Any, Any], longest: int | None, bits: int | None
+) -> Mapping[type, Renderer]:
+    """Return the loops for a field whose class is exactly one of Django's own."""
+    kind = type(field)
+    while kind in (models.ForeignKey, models.OneToOneField):
+        field = field.target_field  # type: ignore[attr-defined]
+        kind = type(field)
+    if kind is models.JSONField:
+        dumps = partial(_json, field.encoder)  # type: ignore[attr-defined]
+        return dict.fromkeys((dict, list, str, int, float, bool), dumps)
+    if kind in _TEXT_FIELDS:
+        return {str: partial(_text, longest)}
+    if kind in _INTEGER_FIELDS:
+        return {int: partial(_integer, bits)}
+    return _READY.get(kind, {})
+
+
+_TEXT_FIELDS = {
+    models.CharField, models.TextField, models.SlugField, models.EmailField, models.URLField,
+    models.FilePathField,
+}  # fmt: skip
+_INTEGER_FIELDS = {
+    models.IntegerField, models.SmallIntegerField, models.BigIntegerField,
+    models.PositiveIntegerField, models.PositiveSmallIntegerField, models.PositiveBigIntegerField,
+    models.AutoField, models.SmallAutoField, models.BigAutoField,
+}  # fmt: skip
+_READY: Mapping[type, Mapping[type, Renderer]] = {
+    models.FloatField: {float: _float},
+    models.BooleanField: {bool: _bool},
+    models.DecimalField: {decimal.Decimal: _decimal},
+    models.UUIDField: {uuid.UUID: _uuid},
+    models.DateField: {datetime.date: _date},
+    models.TimeField: {datetime.time: _date},
+    models.DateTimeField: {datetime.datetime: _datetime},
+    models.DurationField: {datetime.timedelta: _timedelta},
+    models.BinaryField: {bytes: _bytes},
+}
