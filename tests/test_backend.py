@@ -29,11 +29,13 @@ def test_other_backend_is_refused():
     assert next(rows)
 
 
+@pytest.mark.django_db(databases=["default", "lite"])
 def test_check_is_silent_on_postgresql():
     """Nothing is said where all is well."""
     assert [found for found in run_checks() if found.id.startswith("django_bulkupsert")] == []
 
 
+@pytest.mark.django_db(databases=["default", "lite"])
 def test_check_warns(settings):
     """Each model with our methods is named, and no other."""
     settings.DATABASE_ROUTERS = ["tests.test_backend.ToLite"]
