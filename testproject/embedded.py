@@ -16,6 +16,7 @@ import warnings
 from pathlib import Path
 from types import FrameType, ModuleType
 
+import fasteners
 import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,11 +27,13 @@ def database_url() -> str:
     os.environ.setdefault("PGSERVER_POSTGRES_VERSION", "18")
     data = ROOT / ".postgres" / f"{os.environ['PGSERVER_POSTGRES_VERSION']}-{os.getuid()}"
     data.parent.mkdir(exist_ok=True)
-    _forget_the_dead(data / ".handle_pids.json")
     in_main = threading.current_thread() is threading.main_thread()
     if in_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _leave)
-    return str(_pgserver().get_server(data).get_uri())
+    pgserver = _pgserver()
+    with fasteners.InterProcessLock(data.parent / f".lock-{os.getuid()}"):
+        _forget_the_dead(data / ".handle_pids.json")
+        return str(pgserver.get_server(data).get_uri())
 
 
 def _pgserver() -> ModuleType:
