@@ -10,15 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from django.core.exceptions import FieldError, ValidationError
 from django.db.models.sql import InsertQuery
 
 from .encode import Fault, NoText, Texts, check_text, spread, text_of
-from .fields import Field
+from .fields import Field, is_djangos
 from .loops import Renderer, check_range, ready
-from .sql import Fragment, identifier, raw, value
+from .sql import Fragment, compose, identifier, raw, value
 
 INTEGER_BITS = {"smallint": 15, "integer": 31, "bigint": 63}
 
@@ -30,7 +31,7 @@ class Column:
     Attributes:
         field: The model's field.
         name: The column's quoted name.
-        base_type: Its type as casts name it; see :func:`base_type`.
+        base_type: Its type as casts name it, see :func:`cast_type`; None: no cast is safe.
         collation: The model's own collation of the column, or None.
         ready: Per type, the loop for values that need no preparation.
         longest: The most characters that the column takes, or None.
@@ -41,7 +42,7 @@ class Column:
 
     field: Field
     name: Fragment
-    base_type: Fragment
+    base_type: Fragment | None
     collation: str | None
     ready: Mapping[type, Renderer]
     longest: int | None
@@ -53,14 +54,14 @@ class Column:
     def of(cls, field: Field, connection: Any) -> Column:
         """Look at a concrete field once."""
         db_type = field.db_type(connection) or ""
-        base = base_type(db_type)
-        varchar = re.fullmatch(r"(?:varchar|character varying)\((\d+)\)", db_type)
+        base = cast_type(db_type)
+        varchar = re.fullmatch(r"(?:varchar|character varying) ?\((\d+)\)", db_type)
         longest = int(varchar[1]) if varchar else None
-        bits = INTEGER_BITS.get(base)
+        bits = INTEGER_BITS.get(base or "")
         return cls(
             field=field,
             name=identifier(field.column or ""),
-            base_type=raw(base),
+            base_type=None if base is None else raw(base),
             collation=field.db_parameters(connection).get("collation"),
             ready=ready(field, longest, bits),
             longest=longest,
@@ -72,8 +73,14 @@ class Column:
     @property
     def is_text(self) -> bool:
         """Whether the type is ordered by a collation that the model does not name."""
-        bare = self.base_type.text.removesuffix("[]")
-        return self.collation is None and bare in ("varchar", "text", "bpchar", "name")
+        texts = (raw("varchar"), raw("text"))
+        return self.collation is None and self.base_type in texts
+
+    def cast(self, value: Fragment) -> Fragment:
+        """Return the value as one of the column's type, where a cast is safe."""
+        if self.base_type is None:
+            return value
+        return compose("({value})::{type}", value=value, type=self.base_type)
 
     @property
     def collate(self) -> Fragment:
@@ -120,8 +127,10 @@ class Column:
                     cells[offset] = self._place(prepared)
                 elif prepared is not None:
                     text = self._checked(prepared)
-            except NoText:
-                cells[offset] = value(prepared)
+            except NoText as error:
+                if is_djangos(self.field):
+                    raise Fault(offset, self._refusal(item)) from error
+                cells[offset] = value(prepared)  # a class of the caller's, which the driver knows
             except Fault as fault:
                 raise Fault(offset, fault.reason) from fault.__cause__
             except (
@@ -144,6 +153,8 @@ class Column:
         return self.field.get_db_prep_save(item, self.connection)
 
     def _checked(self, prepared: Any) -> str:
+        if self.base_type == raw("interval") and not isinstance(prepared, timedelta | str):
+            raise TypeError("the server would take a number for seconds")
         text = text_of(prepared)
         check_text([text], self.longest)
         if self.bits is not None and isinstance(prepared, int):
@@ -172,7 +183,7 @@ class Column:
         column = self.field.get_col(self.field.model._meta.db_table)
         steps: list[Any] = [
             *self.connection.ops.get_db_converters(column),
-            *self.field.get_db_converters(self.connection),
+            *column.get_db_converters(self.connection),
         ]
         if not steps:
             return None
@@ -185,25 +196,37 @@ class Column:
         return load
 
 
-def base_type(db_type: str) -> str:
-    """Return a type as a cast may name it: without a length that would silently cut a value.
+#: Types whose casts can't cut a value: those of Django's own fields, and their like.
+_CASTABLE = {
+    "bigint", "boolean", "bytea", "cidr", "citext", "date", "daterange", "double precision",
+    "hstore", "inet", "int4range", "int8range", "integer", "json", "jsonb", "macaddr", "numrange",
+    "real", "smallint", "text", "tsquery", "tsrange", "tstzrange", "tsvector", "uuid", "varchar",
+    "xml",
+}  # fmt: skip
+#: Types whose length rounds, or fails, as assigning does.
+_ROUNDING = re.compile(
+    r"(numeric|decimal)( ?\(\d+(, ?-?\d+)?\))?"
+    r"|(time|timestamp|interval)( ?\(\d\))?( with(out)? time zone)?"
+)
 
-    Where the length rounds, as assigning does, or fails, it stays: 1 and 1.00 are different
-    images of a number, and it is as images that stored and incoming values are compared.
 
-    >>> base_type("varchar(3)"), base_type("numeric(5, 2)"), base_type("bit(4)[2]")
-    ('varchar', 'numeric(5, 2)', 'bit varying[]')
+def cast_type(db_type: str) -> str | None:
+    """Return a type as a cast may name it; None where no cast is safe.
+
+    A length that would silently cut a value is left out. One that rounds stays: 1 and 1.00 are
+    different images of a number, and it is as images that stored and incoming values are
+    compared. Of a type that is not known (a domain, char(n), bit(n), an extension's) nothing can
+    be said, and only the table itself has it right.
+
+    >>> cast_type("varchar(3)"), cast_type("numeric(5, 2)[4]"), cast_type("char(3)")
+    ('varchar', 'numeric(5, 2)[]', None)
     """
-    bare, brackets = re.fullmatch(r"(.*?)((?:\[\d*\])*)", db_type, re.DOTALL).groups()  # type: ignore[union-attr]
-    if not re.match(r"(numeric|decimal|time|timestamp|interval)\b", bare):
-        bare = re.sub(r"\s*\([^()]*\)", "", bare)
-    # These names alone mean a length of one, or a sequence.
-    bare = {
-        "char": "bpchar", "character": "bpchar", "bit": "bit varying",
-        "character varying": "varchar",
-        "smallserial": "smallint", "serial": "integer", "bigserial": "bigint",
-    }.get(bare, bare)  # fmt: skip
-    return bare + "[]" * brackets.count("[")
+    bare = re.sub(r"(\[\d*\])+$", "", db_type)
+    brackets = db_type.count("[") - bare.count("[")
+    known = re.sub(r"^(varchar|character varying) ?(\(\d+\))?$", "varchar", bare)
+    if known not in _CASTABLE and not _ROUNDING.fullmatch(known):
+        return None
+    return known + "[]" * brackets
 
 
 def _offset(values: Sequence[Any], nth: int) -> int:
@@ -216,6 +239,5 @@ def _placeholder(field: Any) -> Callable[..., Any] | None:
     for name in ("get_placeholder_sql", "get_placeholder"):
         for cls in type(field).__mro__:
             if name in vars(cls):
-                own = cls.__module__.startswith(("django.db.models.", "django.contrib.postgres."))
-                return None if own else getattr(field, name)
+                return None if is_djangos(cls) else getattr(field, name)
     return None

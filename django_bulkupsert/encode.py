@@ -17,6 +17,7 @@ from functools import singledispatch
 from typing import Any
 
 from .driver import BINARY_TYPES, INET_TYPES, JSON_TYPES, RANGE_TYPES, unwrap
+from .sql import Fragment
 
 
 @dataclass(slots=True)
@@ -36,7 +37,7 @@ class Texts:
     nulls: bool
     escape: bool = True
     quote: bool = True
-    cells: Mapping[int, Any] | None = None
+    cells: Mapping[int, Fragment] | None = None
 
 
 class Fault(Exception):
@@ -105,7 +106,8 @@ def _(value: datetime.date | datetime.time) -> str:
 
 @text_of.register
 def _(value: datetime.timedelta) -> str:
-    return f"{value.days} days {value.seconds} seconds {value.microseconds} microseconds"
+    # Each part with its sign: with IntervalStyle sql_standard the first one's would spread.
+    return f"{value.days:+} days {value.seconds:+} seconds {value.microseconds:+} microseconds"
 
 
 @text_of.register(bytes)
@@ -133,6 +135,13 @@ def _json(value: Any) -> str:
     return str((value.dumps or json.dumps)(unwrap(value)))
 
 
+def _binary(value: Any) -> str:
+    data = unwrap(value)
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise TypeError(f"bytes are wanted, not {type(data).__name__}")
+    return text_of(data)
+
+
 def _range(value: Any) -> str:
     if value.isempty:
         return "empty"
@@ -145,7 +154,7 @@ def _range(value: Any) -> str:
 for _type in JSON_TYPES:
     text_of.register(_type)(_json)
 for _type in BINARY_TYPES:
-    text_of.register(_type)(lambda value: text_of(unwrap(value)))
+    text_of.register(_type)(_binary)
 for _type in INET_TYPES:
     text_of.register(_type)(lambda value: str(value.addr))
 for _type in RANGE_TYPES:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
-from weakref import WeakKeyDictionary
 
-from django.db import DataError, IntegrityError, connections, models, transaction
+from django.db import DatabaseError, DataError, IntegrityError, connections, models, transaction
 
 from .driver import diagnostics
 from .errors import DuplicateKeysError, OptionError, RowConstraintError
+from .marks import Marks
 from .plan import Options, Plan, Write
 from .relations import (
     CHUNK_ROWS,
+    MOST_PARAMETERS,
     UNNEST_ROWS,
     Relation,
     StagingRelation,
@@ -24,7 +25,8 @@ from .relations import (
 )
 from .result import Status, UpsertResult
 from .rows import Chunk, Rows, open_rows
-from .statements.questions import duplicates, stored_keys
+from .server import created_by
+from .statements.questions import duplicates, first_null, stored_keys
 from .statements.upsert import Upsert
 
 #: Keys that DuplicateKeysError lists.
@@ -40,13 +42,9 @@ def run(
     if source is None:
         return UpsertResult()
     call = Call(plan, plan.bind(source.reader), source)
-    strategy = options.strategy
-    if strategy == "copy":
-        return call.staged([])
-    head = source.pull(None if strategy else UNNEST_ROWS + 1)
-    if strategy is None and len(head) > UNNEST_ROWS:
-        return call.staged(head)
-    return call.at_once(source.encode(head))
+    result = call.run()
+    call.marks.apply(source.objects or ())
+    return result
 
 
 class Call:
@@ -58,57 +56,64 @@ class Call:
         self.source = source
         self.connection = plan.connection
         self.slots = slots_of(source.reader)
+        # What the database has filled in for an instance, it is told.
+        self.returns = tuple(
+            column for column in source.reader.carried if column in source.reader.defaulted
+        )
+        self.marks = Marks(
+            plan.pk, self.returns, source.reader.constants, write.updates, self.connection.alias
+        )
 
-    def at_once(self, chunk: Chunk) -> UpsertResult:
-        """Run a chunk that is all of the input, in one statement (or two, see ``_merge``)."""
+    def run(self) -> UpsertResult:
+        """Choose the relation by the rows, and write them."""
         asked = self.plan.options.strategy
-        relation: Relation
+        if asked == "copy" or (asked is None and self.plan.wants_exact_types(self.slots)):
+            return self.staged(self.source.chunks(CHUNK_ROWS, []))
+        head = self.source.pull(None if asked else UNNEST_ROWS + 1)
+        if asked is None and len(head) > UNNEST_ROWS:
+            return self.staged(self.source.chunks(CHUNK_ROWS, head))
+        chunk = self.source.encode(head)
         if asked == "values" or (asked is None and chunk.has_cells):
-            relation = ValuesRelation(self.slots, chunk)
-        else:
-            self._check_plain(chunk)
-            relation = UnnestRelation(self.slots, chunk)
+            if self._binds(chunk) <= MOST_PARAMETERS:
+                return self.at_once(chunk, ValuesRelation(self.slots, chunk))
+            if asked is None:
+                return self.staged(iter([chunk]))
+            raise OptionError(
+                f"strategy='values' takes {MOST_PARAMETERS:,} values at the most where the server "
+                f"binds them, and these rows have {self._binds(chunk):,}; leave strategy out"
+            )
+        self._check_plain(chunk)
+        return self.at_once(chunk, UnnestRelation(self.slots, chunk))
+
+    def at_once(self, chunk: Chunk, relation: Relation) -> UpsertResult:
+        """Run a chunk that is all of the input, in one statement (or two, see ``_parts``)."""
+        self.plan.check_castable(self.slots)
         try:
-            with (
-                self._transaction(statements=len(self._parts())),
-                self.connection.cursor() as cursor,
-            ):
+            with self._transaction(len(self._parts())), self.connection.cursor() as cursor:
                 return self._merge(cursor, relation)
         except DataError as error:
-            fault = find_fault(self.connection, self.plan.table, self.slots, chunk)
-            if fault is None:
-                raise
-            raise fault from error
+            self._blame_value(error, chunk)
+            raise
         except IntegrityError as error:
-            self._name_row(error, lambda place: _first_null(chunk, place))
+            with self.connection.cursor() as cursor:
+                self._blame_null(error, cursor, relation)
             raise
 
-    def _check_plain(self, chunk: Chunk) -> None:
-        for slot, texts in zip(self.slots, chunk.texts, strict=True):
-            for offset in texts.cells or ():
-                raise OptionError(
-                    f"row {chunk.start + offset}, field {slot.column.field.name!r}: a value that "
-                    "is SQL, or that only the driver can adapt, can't travel by "
-                    "strategy='unnest'; leave strategy out, or pass 'values' or 'copy'"
-                )
-
-    def staged(self, head: list[Any]) -> UpsertResult:
+    def staged(self, chunks: Iterator[Chunk]) -> UpsertResult:
         """Load all of the input, chunk by chunk, into a staging table, and merge that."""
-        with self._transaction(statements=None), self.connection.cursor() as cursor:
-            in_transaction = len(self.connection.savepoint_ids) > 0
+        with self._transaction(None), self.connection.cursor() as cursor:
+            nested = bool(self.connection.savepoint_ids)
             staging = StagingRelation(self.connection, cursor, self.plan.table, self.slots)
-            pulled = head or self.source.pull(CHUNK_ROWS)
-            while pulled:
-                staging.add(self.source.encode(pulled))
-                pulled = self.source.pull(CHUNK_ROWS)
+            for chunk in chunks:
+                staging.add(chunk)
             staging.analyze(self.plan.key or self.plan.pk)
             try:
                 with transaction.atomic(using=self.connection.alias):
                     result = self._merge(cursor, staging)
             except IntegrityError as error:
-                self._name_row(error, staging.first_null)
+                self._blame_null(error, cursor, staging)
                 raise
-            if in_transaction:
+            if nested:
                 staging.drop()
             return result
 
@@ -123,6 +128,22 @@ class Call:
         atomic: AbstractContextManager[Any] = transaction.atomic(using=self.connection.alias)
         return atomic
 
+    def _binds(self, chunk: Chunk) -> int:
+        """Return how many parameters VALUES would bind on the server."""
+        features = self.connection.features
+        if not getattr(features, "uses_server_side_binding", False):
+            return 0
+        return chunk.count * len(self.slots)
+
+    def _check_plain(self, chunk: Chunk) -> None:
+        for slot, texts in zip(self.slots, chunk.texts, strict=True):
+            for offset in texts.cells or ():
+                raise OptionError(
+                    f"strategy='unnest' can't carry row {chunk.start + offset}, field "
+                    f"{slot.column.field.name!r}, which is SQL, or what only the driver can "
+                    "adapt; leave strategy out, or pass 'values' or 'copy'"
+                )
+
     # Merging ------------------------------------------------------------------------------
 
     def _parts(self) -> list[bool | None]:
@@ -134,37 +155,35 @@ class Call:
         source, plan = self.source, self.plan
         if not plan.matched_by_pk or plan.target is None or len(plan.pk) > 1:
             return [None]
-        return [part for part, n in ((True, source.with_pk), (False, self._without_pk)) if n]
-
-    @property
-    def _without_pk(self) -> int:
-        return self.source.count - self.source.with_pk
+        return [part for part, n in ((True, source.with_pk), (False, source.without_pk)) if n]
 
     def _merge(self, cursor: Any, relation: Relation) -> UpsertResult:
+        source = self.source
+        rows = {None: source.count, True: source.with_pk, False: source.without_pk}
         result = UpsertResult()
         for part in self._parts():
             upsert = self._upsert(relation, part)
             upsert.fragment().execute(cursor)
-            n = {None: self.source.count, True: self.source.with_pk, False: self._without_pk}[part]
             if upsert.per_row:
                 result += self._take_rows(cursor, upsert)
             else:
-                result += self._take_counts(cursor, upsert, n)
+                result += self._take_counts(cursor, upsert, rows[part])
         return result
 
     def _upsert(self, relation: Relation, part: bool | None) -> Upsert:
         source = self.source
         return Upsert(
             plan=self.plan,
-            write=self.write,
+            relation=relation,
             slots=self.slots,
             constants=source.reader.constants,
-            missing=source.reader.missing,
-            relation=relation,
-            created_by=_created_by(self.connection, self.plan.table.plain()),
-            per_row=source.objects is not None,
             part=part,
-            pk_given=True if not self._without_pk else None if source.with_pk else False,
+            write=self.write,
+            missing=source.reader.missing,
+            created_by=created_by(self.connection, self.plan.table),
+            per_row=source.objects is not None,
+            pk_given=True if not source.without_pk else None if source.with_pk else False,
+            returns=self.returns,
         )
 
     def _take_counts(self, cursor: Any, upsert: Upsert, n: int) -> UpsertResult:
@@ -178,26 +197,26 @@ class Call:
         return UpsertResult(created, written - created, left, lost)
 
     def _take_rows(self, cursor: Any, upsert: Upsert) -> UpsertResult:
-        """Count the rows that came back, and set what became of each on its instance."""
-        objects: list[Any] = self.source.objects or []
+        """Count the rows that came back, and keep what became of each."""
         rows = cursor.fetchall()
         if rows and rows[0][1] is None:
             raise self._duplicates(cursor, upsert)
         counts = [0, 0, 0, 0]
-        lost: dict[int, Any] = {}
-        mark = self._marker()
-        for ordinal, status, *pk in rows:
-            counts[status] += 1
-            if pk[0] is None:
-                lost[ordinal] = objects[ordinal]
+        lost = set()
+        for ordinal, *outcome in rows:
+            counts[outcome[0]] += 1
+            if ordinal is None:  # written under another key: the row seemed to be skipped
+                counts[Status.SKIPPED] -= 1
+            elif outcome[1] is None:
+                lost.add(ordinal)
             else:
-                mark(objects[ordinal], status, pk)
+                self.marks.add(ordinal, outcome)
         if lost and upsert.matches:
-            # Another call created them meanwhile: ask again, with a snapshot that sees them.
+            # Another call may have created them meanwhile: ask with a snapshot that sees them.
             stored_keys(upsert).execute(cursor)
             for ordinal, *pk in cursor.fetchall():
                 if ordinal in lost:
-                    mark(lost[ordinal], Status.SKIPPED, pk)
+                    self.marks.add(ordinal, (Status.SKIPPED, *pk))
         return UpsertResult(
             created=counts[Status.CREATED],
             updated=counts[Status.UPDATED],
@@ -205,90 +224,45 @@ class Call:
             skipped=counts[Status.SKIPPED],
         )
 
-    def _marker(self) -> Callable[[Any, int, list[Any]], None]:
-        """Return the function that tells an instance what became of it."""
-        alias = self.connection.alias
-        pk = [(column.field.attname, column.loader()) for column in self.plan.pk]
-        clocks: dict[int, list[tuple[str, Any]]] = {
-            Status.CREATED: [
-                (each.column.field.attname, each.value) for each in self.source.reader.constants
-            ],
-            Status.UPDATED: [
-                (each.column.field.attname, each.value)
-                for each in self.source.reader.constants
-                if each.column in self.write.updates
-            ],
-        }
-
-        def mark(instance: Any, status: int, stored: list[Any]) -> None:
-            for (attname, load), item in zip(pk, stored, strict=True):
-                setattr(instance, attname, item if load is None else load(item))
-            for attname, now in clocks.get(status, ()):
-                setattr(instance, attname, now)
-            state = instance._state
-            state.adding = False
-            state.db = alias
-
-        return mark
-
     # Errors -------------------------------------------------------------------------------
 
     def _duplicates(self, cursor: Any, upsert: Upsert) -> DuplicateKeysError:
         duplicates(upsert, MOST_KEYS + 1).execute(cursor)
         found = cursor.fetchall()
         shown = found[:MOST_KEYS]
-        names = self.plan.target.names if self.plan.target else ()
         return DuplicateKeysError(
-            names,
-            [tuple(key) for _, *key in shown],
+            [column.field.name for column in upsert.key_columns],
+            [tuple("NULL" if part is None else part for part in key) for _, *key in shown],
             [tuple(indexes) for indexes, *_ in shown],
             more=len(found) > MOST_KEYS,
         )
 
-    def _name_row(self, error: IntegrityError, first_null: Callable[[int], int | None]) -> None:
-        """Raise the error that names the row, if it was a row that gave NULL where none may be."""
+    def _blame_value(self, error: DataError, chunk: Chunk) -> None:
+        """Raise the error that names the row and field of a value that the server can't read."""
+        fault = find_fault(self.connection, self.plan.table, self.slots, chunk)
+        if fault is not None:
+            raise fault from error
+
+    def _blame_null(self, error: IntegrityError, cursor: Any, relation: Relation) -> None:
+        """Raise the error that names the row that a NOT NULL constraint refuses."""
         found = diagnostics(error)
         if found.sqlstate != "23502":
             return
-        for column in self.source.reader.missing:
-            if column.field.column == found.column:
-                raise RowConstraintError(
-                    0,
-                    column.field.name,
-                    "not given, and a row that is new needs it: the field has no default and "
-                    "takes no NULL",
-                ) from error
-        for place, slot in enumerate(self.slots):
-            if slot.column.field.column == found.column and not slot.is_flag:
-                index = first_null(place)
-                if index is not None:
-                    raise RowConstraintError(
-                        index, slot.column.field.name, "None, where the column takes no NULL"
-                    ) from error
-
-
-def _first_null(chunk: Chunk, place: int) -> int | None:
-    texts = chunk.texts[place]
-    for offset, text in enumerate(texts.values):
-        if text is None and offset not in (texts.cells or ()):
-            return chunk.start + offset
-    return None
-
-
-# --- what the server is -----------------------------------------------------------------------
-
-_partitioned: WeakKeyDictionary[Any, dict[str, bool]] = WeakKeyDictionary()
-
-
-def _created_by(connection: Any, table: str) -> str:
-    """Return how the server tells an insert from an update; asked once per table before 18."""
-    if connection.pg_version >= 180000:
-        return "old"
-    known = _partitioned.setdefault(connection, {})
-    if table not in known:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT relkind = 'p' FROM pg_class WHERE oid = to_regclass(%s)", [table]
-            )
-            known[table] = bool((cursor.fetchone() or [False])[0])
-    return "join" if known[table] else "xmax"
+        reader = self.source.reader
+        reasons = dict.fromkeys(reader.carried, "None, where the column takes no NULL")
+        reasons |= dict.fromkeys(
+            reader.missing,
+            "not given, and a row that is new needs it: the field has no default and takes no NULL",
+        )
+        for column, reason in reasons.items():
+            if column.field.column != found.column:
+                continue
+            over = self._upsert(relation, None)
+            # A row whose stored row is left alone, or lends the value, is not the one.
+            new = column in reader.missing or over.leaves
+            index = None
+            with suppress(DatabaseError):
+                first_null(over, column, new=new).execute(cursor)
+                index = cursor.fetchone()[0]
+            if index is not None:
+                raise RowConstraintError(index, column.field.name, reason) from error

@@ -27,6 +27,12 @@ def has_own_pre_save(field: Field) -> bool:
     return type(field).pre_save not in (models.Field.pre_save, *_CLOCKS)
 
 
+def is_djangos(field: Field | type) -> bool:
+    """Whether the field's class is one that Django ships for PostgreSQL."""
+    cls = field if isinstance(field, type) else type(field)
+    return cls.__module__.startswith(("django.db.models.", "django.contrib.postgres."))
+
+
 def is_generated(field: Field) -> bool:
     """Whether the database computes the column (GeneratedField, Django 5.0+)."""
     return bool(getattr(field, "generated", False))

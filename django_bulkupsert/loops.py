@@ -79,7 +79,7 @@ def _date(values: Sequence[datetime.date]) -> Rendered:
 
 
 def _datetime(values: Sequence[datetime.datetime]) -> Rendered | None:
-    if settings.USE_TZ and None in {item.tzinfo for item in values}:
+    if settings.USE_TZ and any(item.utcoffset() is None for item in values):
         return None  # Django warns, and makes them aware
     return Rendered([item.isoformat() for item in values], escape=False, quote=False)
 

@@ -14,7 +14,7 @@ from .columns import Column
 from .errors import MatchError, OptionError, UnsupportedDatabase, UnsupportedModel, listing
 from .fields import Field, is_clock, is_generated
 from .readers import Reader
-from .relations import STRATEGIES
+from .relations import STRATEGIES, Slot
 from .sql import Fragment, identifier
 from .target import Model, Target, candidates, find, pk_fields, primary_key, resolve_all
 
@@ -118,6 +118,24 @@ class Plan:
         """The columns of the conflict target."""
         return () if self.target is None else tuple(map(self.column, self.target.fields))
 
+    def wants_exact_types(self, slots: Iterable[Slot]) -> bool:
+        """Whether only the staging table, which copies the table's types, is sure to have them.
+
+        Django makes no table for an unmanaged model, and no cast is known to be safe for the
+        type of a field that isn't Django's.
+        """
+        return not self.model._meta.managed or any(slot.column.base_type is None for slot in slots)
+
+    def check_castable(self, slots: Iterable[Slot]) -> None:
+        """Refuse a forced strategy that would have to cast to a type not known here."""
+        for slot in slots:
+            if slot.column.base_type is None:
+                field = slot.column.field
+                raise OptionError(
+                    f"strategy={self.options.strategy!r} can't carry {field.name!r}, whose type is "
+                    f"{field.db_type(self.connection)}; leave strategy out, or pass 'copy'"
+                )
+
     def order(self, carried: Collection[Column]) -> tuple[Column, ...]:
         """Return which of the carried columns give the one order in which a call takes its locks.
 
@@ -156,13 +174,19 @@ class Plan:
         return Write(tuple(map(self.column, updates)), tuple(map(self.column, own)))
 
     def _check_match(self, reader: Reader) -> None:
-        carried = {each.field for each in reader.carried}
-        if self.matched_by_pk or self.target is None:
+        if self.target is None:
             return
-        missing = [field.name for field in self.target.fields if field not in carried]
-        if missing:
+        clocks = [each.column for each in reader.constants if is_clock(each.column.field)]
+        given = {column.field for column in (*reader.carried, *clocks)}
+        missing = [field.name for field in self.target.fields if field not in given]
+        if missing and not self.matched_by_pk:
             raise MatchError(
                 f"unique_fields names {listing(map(repr, missing))}, which the rows don't give"
+            )
+        if missing and len(self.pk) > 1:
+            raise MatchError(
+                f"the rows don't give {listing(map(repr, missing))} of the primary key; a "
+                "composite one is given whole"
             )
 
     def _default_updates(self, reader: Reader) -> list[Field]:

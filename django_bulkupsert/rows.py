@@ -8,20 +8,11 @@ from functools import cached_property
 from itertools import chain, islice
 from typing import Any
 
-from django.db import models
-
 from .columns import Column
 from .encode import Fault, Texts
-from .errors import OptionError, RowTypeError, RowValueError
+from .errors import OptionError, RowValueError
 from .fields import DatabaseDefault, Field
-from .readers import (
-    InstanceReader,
-    MappingReader,
-    Reader,
-    SequenceReader,
-    described,
-    is_sequence,
-)
+from .readers import InstanceReader, Reader, reader_of
 from .target import Model, pk_fields
 
 
@@ -55,6 +46,11 @@ class Rows:
         self.count = 0
         self.with_pk = 0
 
+    @property
+    def without_pk(self) -> int:
+        """How many of the rows encoded so far gave no primary key."""
+        return self.count - self.with_pk
+
     @cached_property
     def _pk(self) -> int | None:
         first = pk_fields(self.reader.model)[0]
@@ -64,6 +60,12 @@ class Rows:
     def pull(self, most: int | None) -> list[Any]:
         """Return the next rows, ``most`` at most."""
         return list(islice(self.iterator, most))
+
+    def chunks(self, most: int, head: list[Any]) -> Iterator[Chunk]:
+        """Yield all that is left in chunks of ``most`` rows; ``head`` was pulled already."""
+        while rows := head or self.pull(most):
+            yield self.encode(rows)
+            head = []
 
     def encode(self, rows: list[Any]) -> Chunk:
         """Return rows that were pulled as a chunk.
@@ -87,11 +89,19 @@ class Rows:
             if i == self._pk:
                 self.with_pk += len(given) - given.count(None)
             try:
-                texts.append(column.encode(given))
+                encoded = column.encode(given)
             except Fault as fault:
                 raise RowValueError(
                     start + fault.offset, column.field.name, fault.reason
                 ) from fault.__cause__
+            if encoded.cells and column.field in pk_fields(reader.model):
+                # Whether it is NULL settles what becomes of the row; only the server knows.
+                raise RowValueError(
+                    start + min(encoded.cells),
+                    column.field.name,
+                    "an SQL expression, where a primary key has to be a value",
+                )
+            texts.append(encoded)
             if flags:
                 marks: list[str | None] = ["t" if flag else "f" for flag in flags]
                 texts.append(Texts(marks, nulls=False, escape=False, quote=False))
@@ -113,38 +123,13 @@ def open_rows(
         OptionError: ``fields`` doesn't go with rows of this kind.
         RowTypeError: The first row is of no kind that is taken, or of another model.
     """
-    try:
-        iterator = iter(rows)
-    except TypeError:
+    if not isinstance(rows, Iterable) or isinstance(rows, Mapping | str | bytes):
         raise OptionError(
-            "rows is an iterable of model instances, mappings or sequences, not "
-            f"{described(rows).removeprefix('of type ')}"
-        ) from None
+            "rows is an iterable of model instances, mappings or sequences, not one "
+            f"{type(rows).__name__}"
+        )
+    iterator = iter(rows)
     for first in iterator:
-        reader = _reader(model, first, fields, column)
+        reader = reader_of(model, first, fields, column)
         return Rows(reader, chain([first], iterator))
     return None
-
-
-def _reader(
-    model: Model, first: Any, fields: Sequence[Field] | None, column: Callable[[Field], Column]
-) -> Reader:
-    if is_sequence(type(first)):
-        if fields is None:
-            raise OptionError(
-                f"row 0 is {described(first)}; with rows that are sequences, fields= names "
-                "what they hold"
-            )
-        return SequenceReader(model, fields, column)
-    if fields is not None:
-        raise OptionError(
-            f"fields= names what sequences hold, and row 0 is {described(first)}, "
-            "which names its own"
-        )
-    if isinstance(first, models.Model):
-        return InstanceReader(model, column)
-    if isinstance(first, Mapping):
-        return MappingReader(model, first, column)
-    raise RowTypeError(
-        0, None, f"{described(first)}, where a row is a model instance, a mapping or a sequence"
-    )

@@ -6,10 +6,10 @@ covers exactly these (manual: INSERT, "ON CONFLICT Clause").
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
@@ -71,8 +71,8 @@ def resolve(model: Model, name: Any, option: str) -> Field:
         field = meta.pk if name == "pk" else meta.get_field(name)
     except FieldDoesNotExist:
         field = None
-    if isinstance(field, models.Field) and field.concrete:
-        return field
+    if field in meta.concrete_fields:
+        return cast(Field, field)
     known = [each.name for each in meta.concrete_fields]
     near = get_close_matches(name, known, n=3)
     found = "is no field" if field is None else "is no column"
@@ -91,12 +91,17 @@ def resolve_all(model: Model, names: Any, option: str) -> tuple[Field, ...]:
         raise OptionError(
             f"{option} takes a list of names, got the string {names!r}; pass [{names!r}]"
         )
+    if not isinstance(names, Iterable) or isinstance(names, Mapping):
+        raise OptionError(f"{option} takes a list of names, not one {type(names).__name__}")
     fields: list[Field] = []
     for name in names:
         found = pk_fields(model) if name == "pk" else (resolve(model, name, option),)
+        if len(found) > 1 and option in ("rows", "fields"):
+            parts = listing([repr(field.name) for field in found])
+            raise OptionError(f"{option}: the primary key is composite; name its fields, {parts}")
         for field in found:
             if field in fields:
-                raise OptionError(f"{option} names {field.name!r} twice")
+                raise OptionError(f"{option} names {field.name!r} twice, once as {name!r}")
             fields.append(field)
     return tuple(fields)
 
@@ -113,9 +118,9 @@ def find(model: Model, unique_fields: Any) -> Target:
     if not wanted:
         raise MatchError("unique_fields is empty; leave it out to match by primary key")
     known = list(candidates(model))
-    for target in known:
-        if set(target.fields) == set(wanted):
-            return target
+    covering = [target for target in known if set(target.fields) == set(wanted)]
+    if covering:  # PostgreSQL takes every index that fits; one of them may hold NULLs for equal
+        return max(covering, key=lambda target: target.null_safe)
     near = [_reason for fields, _reason in _near_misses(model) if set(fields) == set(wanted)]
     names = ", ".join(field.name for field in wanted)
     choices = listing([f"({', '.join(target.names)})" for target in known], 25)

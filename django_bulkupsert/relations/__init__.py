@@ -8,10 +8,11 @@ from ..sql import Fragment
 from .slots import Slot, slots_of
 from .staging import StagingRelation, find_fault
 from .unnest import UnnestRelation
-from .values import ValuesRelation
+from .values import MOST_PARAMETERS, ValuesRelation
 
 __all__ = [
     "CHUNK_ROWS",
+    "MOST_PARAMETERS",
     "STRATEGIES",
     "UNNEST_ROWS",
     "Relation",
@@ -47,4 +48,4 @@ class Relation(Protocol):
         """Return the CTE that the statement starts with; empty if there is none."""
 
     def source(self) -> Fragment:
-        """Return the FROM item, known as r: an ord (the input's position) and the slots."""
+        """Return the FROM item, known as bu_r: an ord (the input's position) and the slots."""

@@ -24,17 +24,13 @@ class Slot:
     column: Column
     is_flag: bool = False
 
-    @property
-    def type(self) -> Fragment:
-        """The type that its texts are cast to."""
-        return raw("boolean") if self.is_flag else self.column.base_type
+    def typed(self, text: Fragment) -> Fragment:
+        """Return a text as a value of the slot's type, which compares as the column does."""
+        if self.is_flag:
+            return compose("{text}::boolean", text=text)
+        return compose("{cast}{collate}", cast=self.column.cast(text), collate=self.column.collate)
 
-    @property
-    def collate(self) -> Fragment:
-        """The COLLATE clause that its type wants, if any."""
-        return raw("") if self.is_flag else self.column.collate
-
-    def of(self, row: str) -> Fragment:
+    def of(self, row: str = "bu_r") -> Fragment:
         """Return the slot of the row that is known as ``row`` in the statement."""
         return compose("{row}.{alias}", row=raw(row), alias=self.alias)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from django.db import DatabaseError, DataError, transaction
@@ -16,10 +18,9 @@ from ..errors import RowValueError
 from ..rows import Chunk
 from ..sql import Fragment, comma, compose, identifier, join, raw
 from .slots import Slot, aliases
-from .values import ValuesRelation
 
-#: Most parameters of one statement; the protocol's own limit, a 16-bit count.
-MOST_PARAMETERS = 65_535
+#: Expressions that one statement computes; each may bring some parameters of its own.
+CELLS_ROWS = 1_000
 
 
 class StagingRelation:
@@ -58,9 +59,6 @@ class StagingRelation:
         Raises:
             RowValueError: The server can't read a value as its column's type.
         """
-        if chunk.has_cells:
-            self._insert(chunk)
-            return
         statement = compose(
             "COPY {name} (ord, {columns}) FROM STDIN (FORMAT text, ENCODING 'UTF8')",
             name=self.name,
@@ -74,19 +72,23 @@ class StagingRelation:
             if fault is None:
                 raise
             raise fault from error
+        for slot, texts in zip(self.slots, chunk.texts, strict=True):
+            if texts.cells:
+                self._fill(slot, {chunk.start + at: cell for at, cell in texts.cells.items()})
 
-    def _insert(self, chunk: Chunk) -> None:
-        """Load a chunk that holds expressions: by VALUES, in as few statements as can be."""
-        values = ValuesRelation(self.slots, chunk)
-        cells = sum(len(texts.cells or ()) for texts in chunk.texts)
-        # An expression may bring parameters of its own; leave it room for as many again.
-        step = max(1, (MOST_PARAMETERS - cells) // (2 * len(self.slots)))
-        for first in range(0, chunk.count, step):
+    def _fill(self, slot: Slot, cells: Mapping[int, Fragment]) -> None:
+        """Compute the expressions of a column, which COPY left NULL."""
+        placed = iter(cells.items())
+        while some := list(islice(placed, CELLS_ROWS)):
             compose(
-                "INSERT INTO {name} (ord, {columns}) {select}",
+                "UPDATE {name} SET {alias} = bu_v.cell FROM (VALUES {cells}) AS bu_v (ord, cell) "
+                "WHERE {name}.ord = bu_v.ord",
                 name=self.name,
-                columns=comma(aliases(self.slots)),
-                select=values.select(first, first + step),
+                alias=slot.alias,
+                cells=comma(
+                    compose("({at}, {cell})", at=raw(f"{at}::bigint"), cell=slot.typed(cell))
+                    for at, cell in some
+                ),
             ).execute(self.cursor)
 
     def _located(self, error: DataError, chunk: Chunk) -> RowValueError | None:
@@ -100,16 +102,6 @@ class StagingRelation:
         field = next(slot.column.field for slot in self.slots if slot.alias == alias)
         index = chunk.start + int(place[1]) - 1
         return RowValueError(index, field.name, _without_value(found.message or str(error)))
-
-    def first_null(self, place: int) -> int | None:
-        """Return the index of the first row whose slot ``place`` is NULL."""
-        compose(
-            "SELECT min(ord) FROM {name} WHERE {alias} IS NULL",
-            name=self.name,
-            alias=self.slots[place].alias,
-        ).execute(self.cursor)
-        found: int | None = self.cursor.fetchone()[0]
-        return found
 
     def analyze(self, key: Sequence[Column]) -> None:
         """Tell the planner how many rows there are, and of the key; autovacuum never looks here.
@@ -139,8 +131,8 @@ class StagingRelation:
         return raw("")
 
     def source(self) -> Fragment:
-        """Return the FROM item, known as r."""
-        return compose("{name} AS r", name=self.name)
+        """Return the FROM item, known as bu_r."""
+        return compose("{name} AS bu_r", name=self.name)
 
 
 def _typed(table: Fragment, slot: Slot) -> Fragment:
@@ -164,10 +156,8 @@ def find_fault(
     """
     try:
         with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-            plain = Chunk(chunk.start, chunk.count, chunk.texts)
-            for texts in plain.texts:
-                texts.cells = None
-            StagingRelation(connection, cursor, table, slots).add(plain)
+            plain = [replace(texts, cells=None) for texts in chunk.texts]
+            StagingRelation(connection, cursor, table, slots).add(replace(chunk, texts=plain))
             transaction.set_rollback(True, using=connection.alias)
     except RowValueError as fault:
         return fault

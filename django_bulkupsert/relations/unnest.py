@@ -24,18 +24,12 @@ class UnnestRelation:
         self.chunk = chunk
 
     def prelude(self) -> Fragment:
-        """Return the CTE, named r, that the statement starts with."""
+        """Return the CTE, named bu_r, that the statement starts with."""
         return compose(
-            "r AS MATERIALIZED (SELECT u.ord - 1 AS ord, {typed} "
-            "FROM unnest({arrays}) WITH ORDINALITY AS u ({names}, ord))",
+            "bu_r AS MATERIALIZED (SELECT bu_u.ord - 1 AS ord, {typed} "
+            "FROM unnest({arrays}) WITH ORDINALITY AS bu_u ({names}, ord))",
             typed=comma(
-                compose(
-                    "{text}::{type}{collate} AS {alias}",
-                    text=slot.of("u"),
-                    type=slot.type,
-                    collate=slot.collate,
-                    alias=slot.alias,
-                )
+                compose("{typed} AS {alias}", typed=slot.typed(slot.of("bu_u")), alias=slot.alias)
                 for slot in self.slots
             ),
             arrays=comma(
@@ -46,5 +40,5 @@ class UnnestRelation:
         )
 
     def source(self) -> Fragment:
-        """Return the FROM item, known as r."""
-        return raw("r")
+        """Return the FROM item, known as bu_r."""
+        return raw("bu_r")

@@ -9,6 +9,9 @@ from ..rows import Chunk
 from ..sql import Fragment, comma, compose, raw, value
 from .slots import Slot, aliases
 
+#: Most parameters of one statement, where the server binds them: a 16-bit count.
+MOST_PARAMETERS = 65_535
+
 
 class ValuesRelation:
     """Carries one chunk, expressions and values that only the driver can adapt included."""
@@ -20,37 +23,23 @@ class ValuesRelation:
         self.chunk = chunk
 
     def prelude(self) -> Fragment:
-        """Return the CTE, named r, that the statement starts with."""
-        return compose("r AS MATERIALIZED ({select})", select=self.select())
+        """Return the CTE, named bu_r, that the statement starts with."""
+        return compose(
+            "bu_r (ord, {names}) AS MATERIALIZED (VALUES {rows})",
+            names=comma(aliases(self.slots)),
+            rows=comma(map(self._row, range(self.chunk.count))),
+        )
 
     def source(self) -> Fragment:
-        """Return the FROM item, known as r."""
-        return raw("r")
-
-    def select(self, first: int = 0, last: int | None = None) -> Fragment:
-        """Return a SELECT of the ordinal and the slots, of the rows ``first`` up to ``last``."""
-        rows = range(self.chunk.count)[first:last]
-        return compose(
-            "SELECT v.ord, {columns} FROM (VALUES {rows}) AS v (ord, {names})",
-            columns=comma(
-                compose(
-                    "{slot}{collate} AS {alias}",
-                    slot=slot.of("v"),
-                    collate=slot.collate,
-                    alias=slot.alias,
-                )
-                for slot in self.slots
-            ),
-            rows=comma(map(self._row, rows)),
-            names=comma(aliases(self.slots)),
-        )
+        """Return the FROM item, known as bu_r."""
+        return raw("bu_r")
 
     def _row(self, offset: int) -> Fragment:
         return compose(
             "({ordinal}, {cells})",
             ordinal=raw(f"{self.chunk.start + offset}::bigint"),
             cells=comma(
-                compose("({cell})::{type}", cell=cell(texts, offset), type=slot.type)
+                slot.typed(cell(texts, offset))
                 for slot, texts in zip(self.slots, self.chunk.texts, strict=True)
             ),
         )
@@ -59,5 +48,6 @@ class ValuesRelation:
 def cell(texts: Texts, offset: int) -> Fragment:
     """Return one value as SQL: its expression, or a placeholder with its text."""
     if texts.cells is not None and offset in texts.cells:
-        return texts.cells[offset]  # type: ignore[no-any-return]
-    return value(texts.values[offset])
+        return texts.cells[offset]
+    text = texts.values[offset]
+    return raw("NULL") if text is None else value(text)

@@ -19,6 +19,10 @@ from ..sql import EMPTY, Fragment, compose, identifier, join, raw, value
 
 AND = " AND "
 
+#: NULL is the same as NULL, in forms that an index can serve and that a hash join can.
+BY_INDEX = "({left} = {right} OR {left} IS NULL AND {right} IS NULL)"
+BY_HASH = "ARRAY[{left}] = ARRAY[{right}]"
+
 
 @dataclass(frozen=True)
 class Over:
@@ -26,7 +30,7 @@ class Over:
 
     Attributes:
         plan: The checked call.
-        relation: The relation; its rows are known as r.
+        relation: The relation; its rows are known as bu_r.
         slots: The relation's columns.
         constants: The columns that hold one value in every row.
         part: None for all rows, or whether those that have a primary key are meant.
@@ -49,16 +53,15 @@ class Over:
         return {slot.column: slot for slot in self.slots if slot.is_flag}
 
     def prelude(self) -> Fragment:
-        """Return ``WITH r AS (..)``, or nothing where the relation is a table."""
+        """Return ``WITH bu_r AS (..)``, or nothing where the relation is a table."""
         prelude = self.relation.prelude()
         return compose("WITH {prelude} ", prelude=prelude) if prelude.text else EMPTY
 
-    def incoming(self, column: Column, row: str = "r") -> Fragment:
+    def incoming(self, column: Column, row: str = "bu_r") -> Fragment:
         """Return the value that a row brings for a column."""
         slot = self.slot_of.get(column)
         if slot is None:
-            text = next(each.text for each in self.constants if each.column is column)
-            return compose("{text}::{type}", text=value(text), type=column.base_type)
+            return next(each.sql for each in self.constants if each.column is column)
         if column in self.flag_of:
             return compose(
                 "CASE WHEN {flag} THEN {default} ELSE {value} END",
@@ -72,11 +75,18 @@ class Over:
         """Return the column of the table, which is never given another name."""
         return compose("{table}.{name}", table=self.plan.table, name=column.name)
 
-    def key(self, row: str = "r") -> list[Fragment]:
-        """Return the parts of a row's key."""
-        return [self.slot_of[column].of(row) for column in self.plan.key]
+    @cached_property
+    def key_columns(self) -> tuple[Column, ...]:
+        """The columns by which rows are told apart: the target's, else the primary key's."""
+        if self.plan.target is None:
+            return self.plan.pk if all(column in self.slot_of for column in self.plan.pk) else ()
+        return self.plan.key
 
-    def within(self, row: str = "r") -> list[Fragment]:
+    def key(self, row: str = "bu_r") -> list[Fragment]:
+        """Return the parts of a row's key."""
+        return [self.incoming(column, row) for column in self.key_columns]
+
+    def within(self, row: str = "bu_r") -> list[Fragment]:
         """Return the condition that a row is of the part that is meant."""
         slot = self.slot_of.get(self.plan.pk[0])
         if self.part is None or slot is None:
@@ -84,26 +94,39 @@ class Over:
         template = "{pk} IS NOT NULL" if self.part else "{pk} IS NULL"
         return [compose(template, pk=slot.of(row))]
 
-    def keyed(self, row: str = "r") -> list[Fragment]:
+    def keyed(self, row: str = "bu_r") -> list[Fragment]:
         """Return the conditions that a row is meant and has a key; a NULL may be one like any."""
         if self.plan.target is not None and self.plan.target.null_safe:
             return [*self.within(row), raw("true")]
         return [compose("{part} IS NOT NULL", part=part) for part in self.key(row)]
 
-    def equal(self, left: Iterable[Fragment], right: Iterable[Fragment]) -> Fragment:
-        """Return the condition that two keys are the same, as the conflict target sees it."""
-        template = "{left} = {right}"
-        if self.plan.target is not None and self.plan.target.null_safe:
-            template = "({left} = {right} OR {left} IS NULL AND {right} IS NULL)"
+    def equal(self, left: Iterable[Fragment], right: Iterable[Fragment], either: str) -> Fragment:
+        """Return the condition that two keys are the same, as the conflict target sees it.
+
+        Args:
+            left: The parts of one key.
+            right: The parts of the other.
+            either: How a NULL is the same as another: SQL that an index can serve, or a hash
+                join, but no SQL can be served by both.
+        """
+        null_safe = self.plan.target is not None and self.plan.target.null_safe
         return join(
-            AND, [compose(template, left=a, right=b) for a, b in zip(left, right, strict=True)]
+            AND,
+            [
+                compose(
+                    either if null_safe and column.field.null else "{left} = {right}",
+                    left=a,
+                    right=b,
+                )
+                for column, a, b in zip(self.key_columns, left, right, strict=True)
+            ],
         )
 
-    def matched(self, row: str = "r") -> Fragment:
+    def matched(self, row: str = "bu_r") -> Fragment:
         """Return the condition that a row's key is a stored row's."""
-        return self.equal(self.key(row), map(self.stored, self.plan.key))
+        return self.equal(self.key(row), map(self.stored, self.plan.key), BY_INDEX)
 
-    def changed(self, columns: Collection[Column], row: str = "r") -> Fragment:
+    def changed(self, columns: Collection[Column], row: str = "bu_r") -> Fragment:
         """Return the condition that writing ``columns`` would change the stored row.
 
         By record image, which sees every change: ``IS DISTINCT FROM`` fails on json, xml and
@@ -117,9 +140,8 @@ class Over:
         )
 
     def _stored_typed(self, column: Column) -> Fragment:
-        if self.relation.exact_types:
-            return self.stored(column)
-        return compose("{stored}::{type}", stored=self.stored(column), type=column.base_type)
+        stored = self.stored(column)
+        return stored if self.relation.exact_types else column.cast(stored)
 
     def order(self, columns: Iterable[Column], row: str) -> Fragment:
         """Return the one order in which every call takes its locks: by bytes, where it's text."""
@@ -128,10 +150,11 @@ class Over:
             [
                 *(
                     compose(
-                        '{slot} COLLATE "C"' if column.is_text else "{slot}",
+                        '{slot}::text COLLATE "C"' if column.is_text else "{slot}",
                         slot=self.slot_of[column].of(row),
                     )
                     for column in columns
+                    if column in self.slot_of  # not what is the same in every row
                 ),
                 compose("{row}.ord", row=raw(row)),
             ],
@@ -151,9 +174,7 @@ def database_default(column: Column) -> Fragment:
         compiler.query, allow_joins=False
     )
     text, params = compiler.compile(expression)
-    return compose(
-        "({default})::{type}", default=Fragment(text, tuple(params)), type=column.base_type
-    )
+    return column.cast(Fragment(text, tuple(params)))
 
 
 def drawn(column: Column, table: Fragment) -> Fragment | None:

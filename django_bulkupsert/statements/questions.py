@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..columns import Column
 from ..sql import Fragment, comma, compose, join, raw
 from .over import AND, Over
 
@@ -9,8 +10,8 @@ from .over import AND, Over
 def duplicates(over: Over, most: int) -> Fragment:
     """Return: the positions of a key's rows, its parts as text; of keys that stand twice."""
     return compose(
-        "{prelude}SELECT array_agg(r.ord ORDER BY r.ord), {texts} FROM {source} WHERE {keyed} "
-        "GROUP BY {key} HAVING count(*) > 1 ORDER BY min(r.ord) LIMIT {most}",
+        "{prelude}SELECT array_agg(bu_r.ord ORDER BY bu_r.ord), {texts} FROM {source} "
+        "WHERE {keyed} GROUP BY {key} HAVING count(*) > 1 ORDER BY min(bu_r.ord) LIMIT {most}",
         prelude=over.prelude(),
         texts=comma(compose("{part}::text", part=part) for part in over.key()),
         source=over.relation.source(),
@@ -23,10 +24,38 @@ def duplicates(over: Over, most: int) -> Fragment:
 def stored_keys(over: Over) -> Fragment:
     """Return: the position of a row, the primary key of the stored row that it matches."""
     return compose(
-        "{prelude}SELECT r.ord, {pk} FROM {source} JOIN {table} ON {matched}",
+        "{prelude}SELECT bu_r.ord, {pk} FROM {source} JOIN {table} ON {matched}",
         prelude=over.prelude(),
         pk=comma(map(over.stored, over.plan.pk)),
         source=over.relation.source(),
         table=over.plan.table,
         matched=over.matched(),
+    )
+
+
+def first_null(over: Over, column: Column, *, new: bool) -> Fragment:
+    """Return: the position of the first row that gives no value for a column, or NULL.
+
+    Args:
+        over: The rows.
+        column: The column.
+        new: Whether only rows that match no stored row count.
+    """
+    conditions = [raw("true")]
+    source = over.relation.source()
+    if column in over.slot_of:
+        conditions.append(compose("{value} IS NULL", value=over.incoming(column)))
+    if new and over.plan.target is not None and over.key_columns[0] in over.slot_of:
+        conditions.append(compose("{pk} IS NULL", pk=over.stored(over.plan.pk[0])))
+        source = compose(
+            "{source} LEFT JOIN {table} ON {matched}",
+            source=source,
+            table=over.plan.table,
+            matched=over.matched(),
+        )
+    return compose(
+        "{prelude}SELECT min(bu_r.ord) FROM {source} WHERE {conditions}",
+        prelude=over.prelude(),
+        source=source,
+        conditions=join(AND, conditions),
     )

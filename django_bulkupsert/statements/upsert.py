@@ -2,14 +2,15 @@
 
 One statement, built of CTEs, each there only if the call needs it::
 
-    r     the relation's rows, typed                          (unnest, values)
-    d     whether a key stands twice in r: then nothing is written
-    i     r beside the stored rows, the unchanged ones marked or left out
-    up    the INSERT, in the order of the key, with RETURNING
-    ...   counts, or one row per input row: ord, status, primary key
+    bu_r    the relation's rows, typed                         (unnest, values)
+    bu_d    whether a key stands twice in bu_r: then nothing is written
+    bu_i    bu_r beside the stored rows, the unchanged ones marked or left out
+    bu_up   the INSERT, in the order of the key, with RETURNING
+    ...     counts, or one row per input row: ord, status, primary key, what was asked for
 
-Columns of these are named by a letter and a number: c is a slot, s the stored primary key, m a
-stored column that the row doesn't give, p and k the written row's primary key and key.
+Columns of these are named by a letter and a number: c is a slot; s, m and w are the stored row's
+primary key, columns that the row doesn't give, and columns asked for; p, k and v are the written
+row's primary key, key, and columns asked for.
 
 Rows are matched by key, never by position; counts come from RETURNING, never from the
 cursor. Both hold on a distributed table too.
@@ -25,7 +26,7 @@ from ..columns import Column
 from ..plan import Write
 from ..result import Status
 from ..sql import EMPTY, Fragment, comma, compose, join, raw
-from .over import AND, Over, alias, drawn
+from .over import AND, BY_HASH, Over, alias, drawn
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Upsert(Over):
             was there before.
         per_row: Whether a row per input row is wanted, or counts.
         pk_given: Whether all (True), no (False) or only some (None) rows give a primary key.
+        returns: Columns whose stored values are wanted, per row.
     """
 
     write: Write
@@ -47,6 +49,7 @@ class Upsert(Over):
     created_by: str
     per_row: bool
     pk_given: bool | None
+    returns: Sequence[Column]
 
     # What the call needs ------------------------------------------------------------------
 
@@ -54,6 +57,11 @@ class Upsert(Over):
     def matches(self) -> bool:
         """Whether rows are matched to stored ones: not those that have no primary key."""
         return self.plan.target is not None and self.part is not False
+
+    @cached_property
+    def judges(self) -> bool:
+        """Whether the rows have keys, which may not stand twice."""
+        return bool(self.key_columns) and self.part is not False
 
     @cached_property
     def leaves(self) -> bool:
@@ -92,7 +100,7 @@ class Upsert(Over):
 
     @cached_property
     def narrows(self) -> bool:
-        """Whether the statement has the CTE i."""
+        """Whether the statement has the CTE bu_i."""
         return self.filters or self.lends or self.per_row or self.joins
 
     # The statement ------------------------------------------------------------------------
@@ -107,10 +115,10 @@ class Upsert(Over):
         )
 
     def _duplicates(self) -> Fragment:
-        if not self.matches:
+        if not self.judges:
             return EMPTY
         return compose(
-            "d AS MATERIALIZED (SELECT 1 FROM {source} WHERE {keyed} "
+            "bu_d AS MATERIALIZED (SELECT 1 FROM {source} WHERE {keyed} "
             "GROUP BY {key} HAVING count(*) > 1 LIMIT 1)",
             source=self.relation.source(),
             keyed=join(AND, self.keyed()),
@@ -120,7 +128,7 @@ class Upsert(Over):
     def _input(self) -> Fragment:
         if not self.narrows:
             return EMPTY
-        columns = [raw("r.ord"), *(slot.of("r") for slot in self.slots)]
+        columns = [raw("bu_r.ord"), *(slot.of() for slot in self.slots)]
         where = self.within()
         source = self.relation.source()
         if self.matches:
@@ -132,6 +140,7 @@ class Upsert(Over):
             )
             columns += self._named("s", self.plan.pk)
             columns += self._named("m", self.missing)
+            columns += self._named("w", self.returns)
         if self.per_row:
             columns.append(compose("{wanted} AS wanted", wanted=self._wanted()))
         else:
@@ -139,7 +148,7 @@ class Upsert(Over):
         if self.numbers:
             columns.append(compose("{pk} AS fresh", pk=self._fresh()))
         return compose(
-            "i AS MATERIALIZED (SELECT {columns} FROM {source} WHERE {where})",
+            "bu_i AS MATERIALIZED (SELECT {columns} FROM {source} WHERE {where})",
             columns=comma(columns),
             source=source,
             where=join(AND, where or [raw("true")]),
@@ -156,23 +165,23 @@ class Upsert(Over):
         return compose("({new} OR {changed})", new=new, changed=changed)
 
     def _insert(self) -> Fragment:
-        row = "i" if self.narrows else "r"
+        row = "bu_i" if self.narrows else "bu_r"
         where = [] if self.narrows else self.within()
         if self.per_row:
-            where.append(raw("i.wanted"))
-        if self.matches:
-            where.append(raw("NOT EXISTS (SELECT 1 FROM d)"))
+            where.append(raw("bu_i.wanted"))
+        if self.judges:
+            where.append(raw("NOT EXISTS (SELECT 1 FROM bu_d)"))
         inserted = self._inserted(row)
         gives_pk = any(column in self.plan.pk for column, _ in inserted)
         order = () if self.part is False else self.plan.order(self.slot_of)
         return compose(
-            "up AS (INSERT INTO {table} ({names}){overriding} SELECT {values} FROM {source}"
+            "bu_up AS (INSERT INTO {table} ({names}){overriding} SELECT {values} FROM {source}"
             " WHERE {where} ORDER BY {order}{conflict} RETURNING {returning})",
             table=self.plan.table,
             names=comma(column.name for column, _ in inserted),
             overriding=raw(" OVERRIDING SYSTEM VALUE" if gives_pk else ""),
             values=comma(incoming for _, incoming in inserted),
-            source=raw("i") if self.narrows else self.relation.source(),
+            source=raw("bu_i") if self.narrows else self.relation.source(),
             where=join(AND, where or [raw("true")]),
             order=self.order(order, row),
             conflict=self._conflict(),
@@ -201,14 +210,15 @@ class Upsert(Over):
         created = raw("true")
         if self.matches and not self.leaves:
             if self.created_by == "old":
-                with_old = raw("WITH (OLD AS bulkupsert_old) ")
-                created = compose("bulkupsert_old.{pk} IS NULL", pk=self.plan.pk[0].name)
+                with_old = raw("WITH (OLD AS bu_old) ")
+                created = compose("bu_old.{pk} IS NULL", pk=self.plan.pk[0].name)
             elif self.created_by == "xmax":
                 created = compose("{table}.xmax = 0", table=self.plan.table)
         named = [compose("{created} AS created", created=created)]
         if self.per_row or self.joins:
             named += self._named("p", self.plan.pk)
             named += self._named("k", self.plan.key if self.matches else ())
+            named += self._named("v", self.returns)
         return compose("{old}{named}", old=with_old, named=comma(named))
 
     def _named(self, prefix: str, columns: Sequence[Column]) -> list[Fragment]:
@@ -228,18 +238,22 @@ class Upsert(Over):
                 incoming = self._inserted_pk(column, row)
             if incoming is not None:
                 inserted.append((column, incoming))
-        if self.numbers and self.plan.pk[0] not in self.slot_of:
-            inserted.append((self.plan.pk[0], raw("i.fresh")))
+        if self.plan.pk[0] not in self.slot_of and self.numbers:
+            inserted.append((self.plan.pk[0], raw("bu_i.fresh")))
         if self.lends:
             inserted += [
-                (column, compose("i.{m}", m=alias("m", i))) for i, column in enumerate(self.missing)
+                (column, compose("bu_i.{m}", m=alias("m", i)))
+                for i, column in enumerate(self.missing)
             ]
         inserted += [(each.column, self.incoming(each.column)) for each in self.constants]
+        if not inserted:  # rows of nothing but a primary key that is to be drawn
+            new = drawn(self.plan.pk[0], self.plan.table)
+            inserted = [(self.plan.pk[0], raw("NULL") if new is None else new)]
         return inserted
 
     def _inserted_pk(self, column: Column, row: str) -> Fragment | None:
         if self.numbers:
-            return raw("i.fresh")
+            return raw("bu_i.fresh")
         given = self.incoming(column, row)
         new = drawn(column, self.plan.table)
         if self.part is True or self.pk_given is True or new is None:
@@ -263,43 +277,48 @@ class Upsert(Over):
     def _counts(self) -> Fragment:
         """Return: whether a key stands twice, rows wanted (None: all), created, written."""
         return compose(
-            "SELECT {twice}, {wanted}, count(*) FILTER (WHERE {created}), count(*) FROM up{before}",
-            twice=raw("EXISTS (SELECT 1 FROM d)" if self.matches else "false"),
-            wanted=raw("(SELECT count(*) FROM i)" if self.narrows else "NULL"),
-            created=raw("i.s0 IS NULL" if self.joins else "up.created"),
-            before=compose(" LEFT JOIN i ON {same}", same=self._returned("up"))
+            "SELECT {twice}, {wanted}, count(*) FILTER (WHERE {created}), count(*) "
+            "FROM bu_up{before}",
+            twice=raw("EXISTS (SELECT 1 FROM bu_d)" if self.judges else "false"),
+            wanted=raw("(SELECT count(*) FROM bu_i)" if self.narrows else "NULL"),
+            created=raw("bu_i.s0 IS NULL" if self.joins else "bu_up.created"),
+            before=compose(" LEFT JOIN bu_i ON {same}", same=self._returned("bu_up"))
             if self.joins
             else EMPTY,
         )
 
     def _rows(self) -> Fragment:
-        """Return for each input row: ord, status (None: a key stands twice), primary key."""
+        """Return for each input row: ord, status, primary key, and what is asked for.
+
+        The status is None where a key stands twice; the position, where no row claims it.
+        """
         # A written row is found by its key, or, where a row has none, by its primary key.
         found: list[tuple[str, Fragment]] = []
         if self.matches:
-            found.append(("up", self._returned("up")))
+            found.append(("bu_up", self._returned("bu_up")))
         if self.numbers:
             keyless = [
-                join(" OR ", [compose("{part} IS NULL", part=part) for part in self.key("i")])
+                join(" OR ", [compose("{part} IS NULL", part=part) for part in self.key("bu_i")])
             ]
-            found.append(("fresh", self._numbered("fresh", keyless if self.matches else [])))
+            found.append(("bu_fresh", self._numbered("bu_fresh", keyless if self.matches else [])))
         names = [name for name, _ in found]
         written = self._first(names, "p0")
         created = self._first(names, "created")
         if self.joins:
-            created = compose("{written} IS NOT NULL AND i.s0 IS NULL", written=written)
+            created = compose("{written} IS NOT NULL AND bu_i.s0 IS NULL", written=written)
         twice = left = EMPTY
+        if self.judges:
+            twice = raw(" WHEN EXISTS (SELECT 1 FROM bu_d) THEN NULL")
         if self.matches:
-            twice = raw(" WHEN EXISTS (SELECT 1 FROM d) THEN NULL")
             ignored = self.plan.options.ignore_conflicts
             left = compose(
-                " WHEN i.s0 IS NOT NULL AND NOT i.wanted THEN {left}",
+                " WHEN bu_i.s0 IS NOT NULL AND NOT bu_i.wanted THEN {left}",
                 left=_status(Status.SKIPPED if ignored else Status.UNCHANGED),
             )
         return compose(
-            "SELECT i.ord, CASE{twice} WHEN {created} THEN {CREATED}"
+            "SELECT bu_i.ord, CASE{twice} WHEN {created} THEN {CREATED}"
             " WHEN {written} IS NOT NULL THEN {UPDATED}{left} ELSE {SKIPPED} END, {pk}"
-            " FROM i{joined}",
+            " FROM bu_i{joined}",
             twice=twice,
             created=created,
             CREATED=_status(Status.CREATED),
@@ -308,16 +327,26 @@ class Upsert(Over):
             left=left,
             SKIPPED=_status(Status.SKIPPED),
             pk=comma(
-                self._first(names, f"p{i}", f"i.s{i}" if self.matches else None)
-                for i in range(len(self.plan.pk))
+                self._first(names, f"{written}{i}", f"bu_i.{before}{i}" if self.matches else None)
+                for written, before, columns in (("p", "s", self.plan.pk), ("v", "w", self.returns))
+                for i in range(len(columns))
             ),
-            joined=join(
-                "",
-                [
-                    compose(" LEFT JOIN up AS {name} ON {same}", name=raw(name), same=same)
-                    for name, same in found
-                ],
-            ),
+            joined=self._joined(found),
+        )
+
+    def _joined(self, found: Sequence[tuple[str, Fragment]]) -> Fragment:
+        """Return the joins of the input to what was written.
+
+        A full join, where there is one, also brings what no input row claims: a trigger may
+        have changed its key.
+        """
+        how = raw("FULL JOIN" if len(found) == 1 else "LEFT JOIN")
+        return join(
+            "",
+            [
+                compose(" {how} bu_up AS {name} ON {same}", how=how, name=raw(name), same=same)
+                for name, same in found
+            ],
         )
 
     def _first(self, names: Sequence[str], column: str, last: str | None = None) -> Fragment:
@@ -326,23 +355,23 @@ class Upsert(Over):
         return compose("COALESCE({columns})", columns=comma(map(raw, columns)))
 
     def _returned(self, name: str) -> Fragment:
-        """Return the condition that a written row has the key of an input row, i."""
+        """Return the condition that a written row has the key of an input row."""
         keys = [
             compose("{name}.{k}", name=raw(name), k=alias("k", i))
             for i in range(len(self.plan.key))
         ]
-        return self.equal(self.key("i"), keys)
+        return self.equal(self.key("bu_i"), keys, BY_HASH)
 
     def _numbered(self, name: str, where: Sequence[Fragment]) -> Fragment:
-        """Return the condition that a written row has the primary key of an input row, i."""
-        same = [compose("{name}.p0 = i.fresh", name=raw(name))]
+        """Return the condition that a written row has the primary key of an input row."""
+        same = [compose("{name}.p0 = bu_i.fresh", name=raw(name))]
         for i, column in enumerate(self.plan.pk[1:], 1):
             same.append(
                 compose(
                     "{name}.{p} = {given}",
                     name=raw(name),
                     p=alias("p", i),
-                    given=self.incoming(column, "i"),
+                    given=self.incoming(column, "bu_i"),
                 )
             )
         same += [compose("({condition})", condition=condition) for condition in where]

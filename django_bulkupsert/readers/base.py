@@ -1,0 +1,120 @@
+"""What readers have in common: a reader turns a list of rows into columns of values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+from django.db import models
+
+from ..columns import Column
+from ..encode import Fault
+from ..errors import (
+    OptionError,
+)
+from ..fields import (
+    DatabaseDefault,
+    Field,
+    has_database_default,
+    has_own_pre_save,
+)
+from ..sql import Fragment, value
+from ..target import Model, pk_fields
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A column that holds one value in every row of the call.
+
+    Attributes:
+        column: The column.
+        value: The value, as an instance holds it.
+        sql: The value in a statement.
+        on_update: Whether an update writes it too (auto_now), not only an insert.
+    """
+
+    column: Column
+    value: Any
+    sql: Fragment
+    on_update: bool
+
+    @classmethod
+    def of(cls, column: Column, held: Any, *, on_update: bool) -> Constant:
+        """Encode the value.
+
+        Raises:
+            OptionError: The column can't hold it.
+        """
+        try:
+            texts = column.encode([held])
+        except Fault as fault:
+            raise OptionError(
+                f"the default of {column.field.name!r} can't be stored: {fault.reason}"
+            ) from fault.__cause__
+        sql = (texts.cells or {}).get(0) or value(texts.values[0])
+        return cls(column, held, column.cast(sql), on_update)
+
+
+class Reader:
+    """Turns rows of one kind into columns.
+
+    Attributes:
+        given: The fields that the rows give, in their order.
+        carried: The columns that travel in a relation.
+        defaulted: Those of ``carried`` whose rows may leave the value to the database.
+        constants: The columns that hold one value.
+        missing: The columns that an insert needs and nothing gives.
+    """
+
+    def __init__(self, model: Model, given: Sequence[Field], column: Callable[[Field], Column]):
+        self.model = model
+        self.given = tuple(given)
+        self.column = column
+        self.carried: tuple[Column, ...] = ()
+        self.defaulted: frozenset[Column] = frozenset()
+        self.constants: tuple[Constant, ...] = ()
+        self.missing: tuple[Column, ...] = ()
+
+    def read(self, rows: list[Any], start: int) -> list[Sequence[Any]]:
+        """Return the values of each carried column; ``start`` is the first row's index."""
+        raise NotImplementedError
+
+    def _clock(self, field: Field) -> Constant:
+        """Read the clock for an auto_now or auto_now_add field, once for the call."""
+        now = field.pre_save(SimpleNamespace(), True)  # type: ignore[arg-type]
+        ticks = bool(field.auto_now)  # type: ignore[attr-defined]
+        return Constant.of(self.column(field), now, on_update=ticks)
+
+    def _carry(self, carried: Sequence[Field]) -> None:
+        """Settle what travels, and who has to be asked for it."""
+        self.carried = tuple(map(self.column, carried))
+        self.pk = [i for i, field in enumerate(carried) if field in pk_fields(self.model)]
+        self.asked = [i for i, field in enumerate(carried) if has_own_pre_save(field)]
+        self.defaulted = frozenset(
+            column
+            for i, column in enumerate(self.carried)
+            if i not in self.pk and has_database_default(column.field)
+        )
+
+    def _keys(self, columns: list[Sequence[Any]]) -> None:
+        """Ask the primary key for the value of rows that have none, as saving does."""
+        for i in self.pk:
+            values = columns[i]
+            if None in values or DatabaseDefault in set(map(type, values)):
+                ask: Any = self.carried[i].field
+                keys = [ask.get_pk_value_on_save(None) if key is None else key for key in values]
+                columns[i] = [None if type(key) is DatabaseDefault else key for key in keys]
+
+
+def is_sequence(kind: type) -> bool:
+    """Whether a row of this type is a sequence of values; a text is not."""
+    return issubclass(kind, Sequence) and not issubclass(kind, str | bytes | bytearray)
+
+
+def described(item: Any) -> str:
+    """Say what a thing is that is not what it should be."""
+    if isinstance(item, models.Model):
+        return f"an instance of {item._meta.label}"
+    return f"of type {type(item).__name__}" if item is not None else "None"

@@ -1,0 +1,85 @@
+"""Rows that are model instances."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import Any
+
+from django.db import models
+
+from ..columns import Column
+from ..errors import (
+    RowTypeError,
+    UnsavedRelatedError,
+)
+from ..fields import (
+    Field,
+    is_clock,
+    is_generated,
+)
+from ..target import Model
+from .base import Reader, described
+
+
+class InstanceReader(Reader):
+    """Reads model instances: all their columns, as ``save()`` would write them."""
+
+    def __init__(self, model: Model, column: Callable[[Field], Column]) -> None:
+        given = [field for field in model._meta.concrete_fields if not is_generated(field)]
+        super().__init__(model, given, column)
+        carried = [field for field in given if not is_clock(field)]
+        self._carry(carried)
+        self.constants = tuple(self._clock(field) for field in given if is_clock(field))
+        self.getter = attrgetter(*(field.attname for field in carried))
+        meta: Any = model._meta
+        self.related = bool(meta.private_fields) or any(field.is_relation for field in carried)
+
+    def read(self, rows: list[Any], start: int) -> list[Sequence[Any]]:
+        """Return the values of each carried column."""
+        self._check_types(rows, start)
+        if self.related:
+            self._check_related(rows, start)
+        values = list(map(self.getter, rows))
+        columns: list[Sequence[Any]] = (
+            list(zip(*values, strict=True)) if len(self.carried) > 1 else [values]
+        )
+        for i in self.asked:
+            field = self.carried[i].field
+            columns[i] = [field.pre_save(row, True) for row in rows]
+        self._keys(columns)
+        return columns
+
+    def _check_types(self, rows: list[Any], start: int) -> None:
+        own = self.model._meta.concrete_model
+        wrong = {
+            kind
+            for kind in set(map(type, rows))
+            if not issubclass(kind, models.Model) or kind._meta.concrete_model is not own
+        }
+        if wrong:
+            offset = next(i for i, row in enumerate(rows) if type(row) in wrong)
+            raise RowTypeError(
+                start + offset,
+                None,
+                f"{described(rows[offset])}, where {self.model._meta.label} instances are written",
+            )
+
+    def _check_related(self, rows: list[Any], start: int) -> None:
+        for offset, row in enumerate(rows):
+            if not row._state.fields_cache:
+                continue
+            try:
+                row._prepare_related_fields_for_save(operation_name="bulk_upsert")
+            except ValueError as error:
+                name = next(
+                    (
+                        field.name
+                        for field in (*row._meta.concrete_fields, *row._meta.private_fields)
+                        if field.is_relation
+                        and field.name in row._state.fields_cache
+                        and getattr(row._state.fields_cache[field.name], "pk", 0) is None
+                    ),
+                    None,
+                )
+                raise UnsavedRelatedError(start + offset, name, str(error)) from error
