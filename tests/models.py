@@ -425,3 +425,122 @@ if django.VERSION >= (5, 2):
 
 NOON = datetime.datetime(2026, 5, 1, 12, tzinfo=datetime.timezone.utc)
 PRICE = decimal.Decimal("9.95")
+
+
+class CharField5(models.CharField):
+    """A fixed-length text, which the server pads."""
+
+    def db_type(self, connection):
+        return "CHAR(5)"
+
+
+class DomainField(models.CharField):
+    """A domain over varchar(3); the tests make it."""
+
+    def db_type(self, connection):
+        return "three"
+
+
+class UnknownTypes(models.Model):
+    """Types to which no cast is known to be safe; the tests make the table."""
+
+    id = models.IntegerField(primary_key=True)
+    fixed = CharField5(max_length=5, null=True)
+    domain = DomainField(max_length=99, null=True)
+    preset = CharField5(max_length=5, default="ab")
+
+    objects = BulkUpsertManager()
+
+    class Meta:
+        managed = False
+        db_table = "tests_unknown"
+
+
+class CustomChild(models.Model):
+    """A primary key that is a relation to one with a form of its own."""
+
+    parent = models.OneToOneField(CustomPk, models.CASCADE, primary_key=True)
+    value = models.IntegerField(default=0)
+
+    objects = BulkUpsertManager()
+
+
+class Daily(models.Model):
+    """A clock as a part of the key."""
+
+    user = models.IntegerField()
+    day = models.DateField(auto_now_add=True)
+    count = models.IntegerField(default=0)
+
+    objects = BulkUpsertManager()
+
+    class Meta:
+        unique_together = [("user", "day")]
+
+
+class Required(models.Model):
+    """Columns that have to be given, of types without an empty value."""
+
+    key = models.IntegerField(unique=True)
+    amount = models.DecimalField(max_digits=8, decimal_places=2)
+    day = models.DateField()
+    country = models.ForeignKey(Country, models.CASCADE)
+    note = models.CharField(max_length=20, default="none")
+
+    objects = BulkUpsertManager()
+
+
+class PresetUpper(models.Model):
+    """Defaults that need SQL, that don't fit."""
+
+    key = models.IntegerField(unique=True)
+    upper = UpperField(max_length=20, default="abc", null=True)
+
+    objects = BulkUpsertManager()
+
+
+class BadDefault(models.Model):
+    key = models.IntegerField(unique=True)
+    short = models.CharField(max_length=2, default="too long")
+
+    objects = BulkUpsertManager()
+
+
+class Tagged(models.Model):
+    label = models.CharField(max_length=10, unique=True)
+    tags = models.ManyToManyField(Tag)
+
+    objects = BulkUpsertManager()
+
+
+class Reserved(models.Model):
+    """A table named as the statement's own parts once were."""
+
+    key = models.IntegerField(unique=True)
+
+    objects = BulkUpsertManager()
+
+    class Meta:
+        db_table = "r"
+
+
+class Always(models.Model):
+    """GENERATED ALWAYS AS IDENTITY under another column's name; the tests make the table."""
+
+    id = models.BigAutoField(primary_key=True, db_column="Number")
+    name = models.CharField(max_length=10, unique=True)
+
+    objects = BulkUpsertManager()
+
+    class Meta:
+        managed = False
+        db_table = "tests_always"
+
+
+if django.VERSION >= (5, 0):
+
+    class BothDefaults(models.Model):
+        key = models.IntegerField(unique=True)
+        number = models.IntegerField(default=5, db_default=7)
+
+        objects = BulkUpsertManager()

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from operator import attrgetter
+from operator import itemgetter
 from typing import Any
 
 from django.db import models
+from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttribute
+from django.db.models.query_utils import DeferredAttribute
 
 from ..columns import Column
 from ..errors import (
+    RowFieldsError,
     RowTypeError,
     UnsavedRelatedError,
+    listing,
 )
 from ..fields import (
     Field,
@@ -21,9 +25,11 @@ from ..fields import (
 from ..target import Model
 from .base import Reader, described
 
+_PLAIN = (DeferredAttribute, ForeignKeyDeferredAttribute)
+
 
 class InstanceReader(Reader):
-    """Reads model instances: all their columns, as ``save()`` would write them."""
+    """Reads model instances: all their columns, as ``save()`` of a new one would write them."""
 
     def __init__(self, model: Model, column: Callable[[Field], Column]) -> None:
         given = [field for field in model._meta.concrete_fields if not is_generated(field)]
@@ -31,7 +37,9 @@ class InstanceReader(Reader):
         carried = [field for field in given if not is_clock(field)]
         self._carry(carried)
         self.constants = tuple(self._clock(field) for field in given if is_clock(field))
-        self.getter = attrgetter(*(field.attname for field in carried))
+        # What an instance holds is read from its __dict__, unless the field wants to be asked.
+        self.names = [field.attname for field in carried]
+        self.plain = {name for name in self.names if type(getattr(model, name)) in _PLAIN}
         meta: Any = model._meta
         self.related = bool(meta.private_fields) or any(field.is_relation for field in carried)
 
@@ -40,10 +48,17 @@ class InstanceReader(Reader):
         self._check_types(rows, start)
         if self.related:
             self._check_related(rows, start)
-        values = list(map(self.getter, rows))
-        columns: list[Sequence[Any]] = (
-            list(zip(*values, strict=True)) if len(self.carried) > 1 else [values]
-        )
+        held = [row.__dict__ for row in rows]
+        try:
+            columns: list[Sequence[Any]] = [
+                list(map(itemgetter(name), held))
+                if name in self.plain
+                else [getattr(row, name) for row in rows]
+                for name in self.names
+            ]
+        except KeyError:
+            self._check_deferred(rows, start)
+            raise
         for i in self.asked:
             field = self.carried[i].field
             columns[i] = [field.pre_save(row, True) for row in rows]
@@ -64,6 +79,17 @@ class InstanceReader(Reader):
                 None,
                 f"{described(rows[offset])}, where {self.model._meta.label} instances are written",
             )
+
+    def _check_deferred(self, rows: list[Any], start: int) -> None:
+        for offset, row in enumerate(rows):
+            deferred = [name for name in self.names if name not in row.__dict__]
+            if deferred:
+                raise RowFieldsError(
+                    start + offset,
+                    None,
+                    f"{listing(map(repr, deferred))} deferred, and would take a query of each row; "
+                    "load the instance whole",
+                ) from None
 
     def _check_related(self, rows: list[Any], start: int) -> None:
         for offset, row in enumerate(rows):
