@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
@@ -201,22 +202,20 @@ class Call:
         rows = cursor.fetchall()
         if rows and rows[0][1] is None:
             raise self._duplicates(cursor, upsert)
-        counts = [0, 0, 0, 0]
-        lost = set()
-        for ordinal, *outcome in rows:
-            counts[outcome[0]] += 1
-            if ordinal is None:  # written under another key: the row seemed to be skipped
-                counts[Status.SKIPPED] -= 1
-            elif outcome[1] is None:
-                lost.add(ordinal)
-            else:
-                self.marks.add(ordinal, outcome)
-        if lost and upsert.matches:
+        counts = Counter(row[1] for row in rows)
+        found = [row for row in rows if row[2] is not None]
+        if len(found) < len(rows) and upsert.matches:
             # Another call may have created them meanwhile: ask with a snapshot that sees them.
+            lost = {row[0] for row in rows if row[2] is None}
             stored_keys(upsert).execute(cursor)
-            for ordinal, *pk in cursor.fetchall():
-                if ordinal in lost:
-                    self.marks.add(ordinal, (Status.SKIPPED, *pk))
+            found += [
+                (ordinal, Status.SKIPPED, *pk)
+                for ordinal, *pk in cursor.fetchall()
+                if ordinal in lost
+            ]
+        self.marks.outcomes += [row for row in found if row[0] is not None]
+        # What was written under another key than its row's: the row seemed to be skipped.
+        counts[Status.SKIPPED] -= sum(row[0] is None for row in rows)
         return UpsertResult(
             created=counts[Status.CREATED],
             updated=counts[Status.UPDATED],

@@ -10,12 +10,12 @@ from .fields import DatabaseDefault
 from .readers import Constant
 from .result import Status
 
-#: What the statement says of a row: its status, primary key, and further stored values.
+#: What the statement says of a row: position, status, primary key, and further stored values.
 Outcome = Sequence[Any]
 
 
 class Marks:
-    """Outcomes of rows, by their position, kept until the call has succeeded.
+    """Outcomes of rows that have a primary key, kept until the call has succeeded.
 
     Args:
         pk: The primary key's columns.
@@ -33,35 +33,35 @@ class Marks:
         updates: Sequence[Column],
         alias: str,
     ) -> None:
-        self.pk = [(column.field.attname, column.loader()) for column in pk]
-        self.returns = [(column.field.attname, column.loader()) for column in returns]
+        stored = [(i, c.field.attname, c.loader()) for i, c in enumerate((*pk, *returns), 2)]
+        self.pk = stored[: len(pk)]
+        self.returns = stored[len(pk) :]
+        created = [(each.column.field.attname, each.value) for each in constants]
+        updated = [
+            (each.column.field.attname, each.value) for each in constants if each.column in updates
+        ]
         self.clocks: dict[int, list[tuple[str, Any]]] = {
-            Status.CREATED: [(each.column.field.attname, each.value) for each in constants],
-            Status.UPDATED: [
-                (each.column.field.attname, each.value)
-                for each in constants
-                if each.column in updates
-            ],
+            Status.CREATED: created,
+            Status.UPDATED: updated,
+            Status.UNCHANGED: [],
+            Status.SKIPPED: [],
         }
         self.alias = alias
-        self.outcomes: list[tuple[int, Outcome]] = []
-
-    def add(self, ordinal: int, outcome: Outcome) -> None:
-        """Keep what became of a row that has a primary key."""
-        self.outcomes.append((ordinal, outcome))
+        self.outcomes: list[Outcome] = []
 
     def apply(self, objects: Sequence[Any]) -> None:
         """Set each instance's primary key, its clocks, and its state."""
-        width = len(self.pk)
-        for ordinal, (status, *stored) in self.outcomes:
-            instance = objects[ordinal]
-            for (attname, load), value in zip(self.pk, stored[:width], strict=True):
-                setattr(instance, attname, value if load is None else load(value))
-            for attname, now in self.clocks.get(status, ()):
+        alias = self.alias
+        for outcome in self.outcomes:
+            instance = objects[outcome[0]]
+            for i, attname, load in self.pk:
+                setattr(instance, attname, outcome[i] if load is None else load(outcome[i]))
+            for attname, now in self.clocks[outcome[1]]:
                 setattr(instance, attname, now)
-            for (attname, load), value in zip(self.returns, stored[width:], strict=False):
-                if type(instance.__dict__.get(attname)) is DatabaseDefault:
-                    setattr(instance, attname, value if load is None else load(value))
+            if self.returns and len(outcome) > len(self.pk) + 2:
+                for i, attname, load in self.returns:
+                    if type(instance.__dict__.get(attname)) is DatabaseDefault:
+                        setattr(instance, attname, outcome[i] if load is None else load(outcome[i]))
             state = instance._state
             state.adding = False
-            state.db = self.alias
+            state.db = alias
