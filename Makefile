@@ -56,6 +56,7 @@ $(VENV)/.%: setup.cfg | $(PY)
 	@touch $@
 
 $(PY):
+	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON); pass PYTHON=.."; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
 	  || { echo "$(PYTHON) is too old: Python 3.10 or newer is needed; pass PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) \

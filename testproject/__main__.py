@@ -6,4 +6,7 @@ import sys
 from django.core.management import execute_from_command_line
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "testproject.settings")
-execute_from_command_line(["testproject", *sys.argv[1:]])
+try:
+    execute_from_command_line(["testproject", *sys.argv[1:]])
+except KeyboardInterrupt:
+    sys.exit("\nStopped.")

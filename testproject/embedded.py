@@ -1,18 +1,20 @@
 """An embedded PostgreSQL: real server binaries from a wheel, data in a git-ignored folder.
 
 The server starts with the first process that asks for it and stops with the last, also after
-an error, Ctrl-C or SIGTERM.
+an error, Ctrl-C, SIGTERM or SIGHUP.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
-import sys
 import tempfile
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, ModuleType
 
@@ -20,6 +22,10 @@ import fasteners
 import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
+STOPPING = [
+    signal.SIGINT,
+    *(getattr(signal, n) for n in ("SIGTERM", "SIGHUP") if hasattr(signal, n)),
+]
 
 
 def database_url() -> str:
@@ -27,13 +33,39 @@ def database_url() -> str:
     os.environ.setdefault("PGSERVER_POSTGRES_VERSION", "18")
     data = ROOT / ".postgres" / f"{os.environ['PGSERVER_POSTGRES_VERSION']}-{os.getuid()}"
     data.parent.mkdir(exist_ok=True)
-    in_main = threading.current_thread() is threading.main_thread()
-    if in_main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _leave)
     pgserver = _pgserver()
-    with fasteners.InterProcessLock(data.parent / f".lock-{os.getuid()}"):
+    with (
+        _signals_held_back(),
+        fasteners.InterProcessLock(data.parent / f".lock-{os.getuid()}"),
+    ):
+        ready = data.with_suffix(".ready")
+        if data.exists() and not ready.exists():
+            shutil.rmtree(data)  # a start that was killed half way through making it
         _forget_the_dead(data / ".handle_pids.json")
-        return str(pgserver.get_server(data).get_uri())
+        url = str(pgserver.get_server(data).get_uri())
+        ready.touch()
+        return url
+
+
+@contextmanager
+def _signals_held_back() -> Iterator[None]:
+    """Let no signal in between, and turn each into an exit at which the server is stopped."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    try:
+        for number in STOPPING:
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, _leave)
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _leave(_signum: int, _frame: FrameType | None) -> None:
+    """Leave as on Ctrl-C, which all that runs here knows how to."""
+    raise KeyboardInterrupt
 
 
 def _pgserver() -> ModuleType:
@@ -56,8 +88,3 @@ def _forget_the_dead(pids: Path) -> None:
     if pids.exists():
         listed = json.loads(pids.read_text() or "[]")
         pids.write_text(json.dumps([pid for pid in listed if psutil.pid_exists(pid)]))
-
-
-def _leave(signum: int, _frame: FrameType | None) -> None:
-    """Turn the signal into an exit, at which the server is stopped."""
-    sys.exit(128 + signum)

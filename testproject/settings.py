@@ -7,7 +7,7 @@ import environ
 env = environ.Env()
 
 # The one decision: your own server, or an embedded one.
-if "DATABASE_URL" in env.ENVIRON:
+if env("DATABASE_URL", default=""):
     DATABASES = {"default": env.db("DATABASE_URL")}
 else:
     from testproject.embedded import database_url

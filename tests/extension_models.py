@@ -1,4 +1,4 @@
-"""A model of types that come with extensions; imported where the server has them."""
+"""Models of types that not every server has; imported, and their tables made, where it has them."""
 
 from django.contrib.postgres.fields import HStoreField
 from django.db import models
@@ -13,14 +13,39 @@ class CitextField(models.TextField):
         return "citext"
 
 
-class Extended(models.Model):
-    id = models.IntegerField(primary_key=True)
-    hstore = HStoreField(null=True)
-    citext = CitextField(null=True)
+class WithHstore(models.Model):
+    key = models.IntegerField(primary_key=True)
+    value = HStoreField(null=True)
 
     objects = BulkUpsertManager()
 
     class Meta:
         app_label = "tests"
         managed = False
-        db_table = "tests_extended"
+        db_table = "tests_hstore"
+
+
+class WithCitext(models.Model):
+    key = CitextField(primary_key=True)
+    value = models.IntegerField(default=0)
+
+    objects = BulkUpsertManager()
+
+    class Meta:
+        app_label = "tests"
+        managed = False
+        db_table = "tests_citext"
+
+
+class WithCollation(models.Model):
+    """A key whose collation takes upper and lower case for the same."""
+
+    key = models.CharField(max_length=10, primary_key=True, db_collation="tests_ci")
+    value = models.IntegerField(default=0)
+
+    objects = BulkUpsertManager()
+
+    class Meta:
+        app_label = "tests"
+        managed = False
+        db_table = "tests_collation"

@@ -191,30 +191,3 @@ def test_moments_with_time_zones_off(no_time_zones, kind, strategy):
         )
         assert getattr(result, status) == 1
     assert Everything.objects.values_list("datetime", "moments").get() == (NAIVE, [NAIVE])
-
-
-EXTENSIONS = {
-    "hstore": [{"a": "1", "b": None}, {'q"uo\\te': "x,y=>z", "": ""}, {}],
-    "citext": ["Abc", "", "É"],
-}
-
-
-@pytest.mark.parametrize("extension", EXTENSIONS)
-def test_extension_types(extension, strategy, tables):
-    """Hstore and citext, where the server has them."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1 FROM pg_available_extensions WHERE name = %s", [extension])
-        if not cursor.fetchone():
-            pytest.skip(f"the server has no {extension}")
-    tables(f"CREATE EXTENSION IF NOT EXISTS {extension}")
-    from .extension_models import Extended
-
-    values = EXTENSIONS[extension]
-    tables("CREATE TABLE tests_extended (id int PRIMARY KEY, hstore hstore, citext citext)")
-    rows = [{"id": i, extension: value} for i, value in enumerate(values)]
-    for status in ("created", "unchanged"):
-        result = Extended.objects.bulk_upsert(rows, strategy=strategy)
-        assert getattr(result, status) == len(rows)
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {extension}::text FROM tests_extended ORDER BY id")
-        assert len(cursor.fetchall()) == len(values)

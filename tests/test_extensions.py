@@ -1,0 +1,80 @@
+"""Types and collations that the server may have: hstore, citext, ICU; skipped where not."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import DatabaseError, connection, transaction
+
+from django_bulkupsert import DuplicateKeysError, UpsertResult
+
+pytestmark = pytest.mark.django_db
+
+
+def need(tables, sql: str, what: str) -> None:
+    """Run SQL that makes a type, or skip."""
+    try:
+        with transaction.atomic():
+            tables(sql)
+    except DatabaseError:
+        pytest.skip(f"the server has no {what}")
+
+
+@pytest.fixture
+def hstore(tables):
+    """The model with an hstore column."""
+    need(tables, "CREATE EXTENSION hstore", "hstore")
+    tables("CREATE TABLE tests_hstore (key int PRIMARY KEY, value hstore)")
+    from django.contrib.postgres.signals import get_hstore_oids, register_type_handlers
+
+    from .extension_models import WithHstore
+
+    get_hstore_oids.cache_clear()
+    register_type_handlers(connection)
+    return WithHstore
+
+
+@pytest.fixture(params=["citext", "collation"])
+def caseless(request, tables):
+    """A model whose key takes upper and lower case for the same."""
+    from . import extension_models
+
+    if request.param == "citext":
+        need(tables, "CREATE EXTENSION citext", "citext")
+        tables("CREATE TABLE tests_citext (key citext PRIMARY KEY, value int)")
+        return extension_models.WithCitext
+    need(
+        tables,
+        "CREATE COLLATION tests_ci "
+        "(provider = icu, locale = 'und-u-ks-level2', deterministic = false)",
+        "ICU collations",
+    )
+    tables("CREATE TABLE tests_collation (key varchar(10) COLLATE tests_ci PRIMARY KEY, value int)")
+    return extension_models.WithCollation
+
+
+def test_hstore(hstore, kind, strategy):
+    """Keys and values of any text, and NULL, come back as they were."""
+    values = [{"a": "1", "b": None}, {'q"uo\\te': "x,y=>z", "": ""}, {}, None, {"é": "NULL"}]
+    rows, words = kind(hstore, [{"key": i, "value": value} for i, value in enumerate(values)])
+    for status in ("created", "unchanged"):
+        result = hstore.objects.bulk_upsert(rows, strategy=strategy, **words)
+        assert getattr(result, status) == len(values)
+    assert list(hstore.objects.order_by("key").values_list("value", flat=True)) == values
+
+
+def test_caseless_keys_match(caseless, kind, strategy):
+    """Another spelling of a key matches the stored row, whose spelling stays."""
+    rows, words = kind(caseless, [{"key": "Abc", "value": 1}, {"key": "Ö", "value": 1}])
+    caseless.objects.bulk_upsert(rows, strategy=strategy, **words)
+    rows, words = kind(caseless, [{"key": "aBC", "value": 2}, {"key": "x", "value": 1}])
+    result = caseless.objects.bulk_upsert(rows, strategy=strategy, **words)
+    assert result == UpsertResult(created=1, updated=1)
+    assert set(caseless.objects.values_list("key", "value")) == {("Abc", 2), ("Ö", 1), ("x", 1)}
+
+
+def test_caseless_keys_that_stand_twice(caseless, kind, strategy):
+    """Two spellings of one key in the input are duplicates, which only the server can tell."""
+    rows, words = kind(caseless, [{"key": "abc"}, {"key": "x"}, {"key": "ABC"}])
+    with pytest.raises(DuplicateKeysError) as caught:
+        caseless.objects.bulk_upsert(rows, strategy=strategy, **words)
+    assert caught.value.indexes == [(0, 2)]
