@@ -17,11 +17,11 @@ from django.core.exceptions import FieldError, ValidationError
 from django.db.models.sql import InsertQuery
 
 from .encode import Fault, NoText, Texts, check_text, spread, text_of
-from .fields import Field, is_djangos
+from .fields import Field, is_djangos, wanted
 from .loops import Renderer, check_range, ready
 from .sql import Fragment, compose, identifier, raw, value
 
-INTEGER_BITS = {"smallint": 15, "integer": 31, "bigint": 63}
+_INTEGER_BITS = {"smallint": 15, "integer": 31, "bigint": 63}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +35,7 @@ class Column:
         collation: The model's own collation of the column, or None.
         ready: Per type, the loop for values that need no preparation.
         longest: The most characters that the column takes, or None.
-        bits: The bits of an integer column, without the sign; or None.
+        bounds: The least and the greatest integer that the column takes, or None.
         placeholder: The field's own ``get_placeholder_sql`` (or ``get_placeholder``), or None.
         connection: The database's connection.
     """
@@ -46,7 +46,7 @@ class Column:
     collation: str | None
     ready: Mapping[type, Renderer]
     longest: int | None
-    bits: int | None
+    bounds: tuple[int, int] | None
     placeholder: Callable[..., Any] | None
     connection: Any
 
@@ -57,15 +57,15 @@ class Column:
         base = cast_type(db_type)
         varchar = re.fullmatch(r"(?:varchar|character varying) ?\((\d+)\)", db_type)
         longest = int(varchar[1]) if varchar else None
-        bits = INTEGER_BITS.get(base or "")
+        bounds = _bounds(field, base)
         return cls(
             field=field,
             name=identifier(field.column or ""),
             base_type=None if base is None else raw(base),
             collation=field.db_parameters(connection).get("collation"),
-            ready=ready(field, longest, bits),
+            ready=ready(field, longest, bounds),
             longest=longest,
-            bits=bits,
+            bounds=bounds,
             placeholder=_placeholder(field),
             connection=connection,
         )
@@ -157,8 +157,8 @@ class Column:
             raise TypeError("the server would take a number for seconds")
         text = text_of(prepared)
         check_text([text], self.longest)
-        if self.bits is not None and isinstance(prepared, int):
-            check_range([prepared], self.bits)
+        if self.bounds is not None and isinstance(prepared, int):
+            check_range([prepared], self.bounds)
         return text
 
     def _compiler(self) -> Any:
@@ -176,7 +176,8 @@ class Column:
         return Fragment(sql, tuple(params))
 
     def _refusal(self, item: Any) -> str:
-        return f"{type(self.field).__name__} can't take this value of type {type(item).__name__}"
+        """Say what the value is not; the value itself is not for a log."""
+        return f"this {type(item).__name__} can't be read as {wanted(self.field)}"
 
     def loader(self) -> Callable[[Any], Any] | None:
         """Return what turns a value as the driver gives it into a field's; None: nothing."""
@@ -227,6 +228,15 @@ def cast_type(db_type: str) -> str | None:
     if known not in _CASTABLE and not _ROUNDING.fullmatch(known):
         return None
     return known + "[]" * brackets
+
+
+def _bounds(field: Field, base: str | None) -> tuple[int, int] | None:
+    """Return the bounds of an integer column; some of Django's are positive, by a CHECK."""
+    bits = _INTEGER_BITS.get(base or "")
+    if bits is None:
+        return None
+    positive = field.get_internal_type().startswith("Positive")
+    return (0 if positive else -(1 << bits)), (1 << bits) - 1
 
 
 def _offset(values: Sequence[Any], nth: int) -> int:

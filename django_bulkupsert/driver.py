@@ -67,8 +67,8 @@ class Diagnostics:
     sqlstate: str | None = None
     context: str | None = None
     column: str | None = None
-    constraint: str | None = None
     message: str | None = None
+    detail: str | None = None
 
 
 def diagnostics(error: BaseException) -> Diagnostics:
@@ -81,6 +81,6 @@ def diagnostics(error: BaseException) -> Diagnostics:
         sqlstate=diag.sqlstate,
         context=diag.context,
         column=diag.column_name,
-        constraint=diag.constraint_name,
         message=diag.message_primary,
+        detail=diag.message_detail,
     )

@@ -54,7 +54,7 @@ class UnsupportedModel(BulkUpsertError, NotSupportedError):
 
 
 class OptionError(BulkUpsertError, ValueError):
-    """A keyword of the call can't be taken. Raised before any row is read."""
+    """A keyword of the call can't be taken. Raised before any SQL is sent."""
 
 
 class UnknownFieldError(OptionError, FieldDoesNotExist):

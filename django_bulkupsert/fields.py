@@ -41,3 +41,28 @@ def is_generated(field: Field) -> bool:
 def has_database_default(field: Field) -> bool:
     """Whether the database has a default that Django knows (db_default, Django 5.0+)."""
     return getattr(field, "db_default", NOT_PROVIDED) is not NOT_PROVIDED
+
+
+_WANTED = {
+    "BinaryField": "bytes",
+    "BooleanField": "true or false",
+    "DateField": "a date",
+    "DateTimeField": "a date and time",
+    "DecimalField": "a finite decimal number",
+    "DurationField": "a duration",
+    "FloatField": "a number",
+    "GenericIPAddressField": "an IP address",
+    "TimeField": "a time",
+    "UUIDField": "a UUID",
+}
+
+
+def wanted(field: Field) -> str:
+    """Say what values a field takes, for people."""
+    target: Any = getattr(field, "target_field", None)
+    if target is not None:
+        return f"the key of {field.related_model._meta.label}, {wanted(target)}"  # type: ignore[union-attr]
+    kind = field.get_internal_type()
+    if kind.endswith(("IntegerField", "AutoField")):
+        return "an integer"
+    return _WANTED.get(kind, f"a value of {type(field).__name__}")

@@ -36,21 +36,21 @@ def _text(longest: int | None, values: Sequence[str]) -> Rendered:
     return Rendered(list(values), check_text(values, longest), quote=True)
 
 
-def check_range(values: Sequence[int], bits: int) -> None:
-    """Check that each integer fits the bits that its column has beside the sign.
+def check_range(values: Sequence[int], bounds: tuple[int, int]) -> None:
+    """Check that each integer is within its column's bounds.
 
     Raises:
         Fault: One doesn't.
     """
-    low, high = -(1 << bits), (1 << bits) - 1
+    low, high = bounds
     if min(values) < low or max(values) > high:
         offset = next(i for i, item in enumerate(values) if not low <= item <= high)
         raise Fault(offset, f"integer out of the column's range, {low} to {high}")
 
 
-def _integer(bits: int | None, values: Sequence[int]) -> Rendered:
-    if bits is not None:
-        check_range(values, bits)
+def _integer(bounds: tuple[int, int] | None, values: Sequence[int]) -> Rendered:
+    if bounds is not None:
+        check_range(values, bounds)
     return Rendered(list(map(str, values)), escape=False, quote=False)
 
 
@@ -109,7 +109,7 @@ def _json(encoder: type[json.JSONEncoder] | None, values: Sequence[Any]) -> Rend
 
 
 def ready(
-    field: models.Field[Any, Any], longest: int | None, bits: int | None
+    field: models.Field[Any, Any], longest: int | None, bounds: tuple[int, int] | None
 ) -> Mapping[type, Renderer]:
     """Return the loops for a field whose class is exactly one of Django's own."""
     kind = type(field)
@@ -122,7 +122,7 @@ def ready(
     if kind in _TEXT_FIELDS:
         return {str: partial(_text, longest)}
     if kind in _INTEGER_FIELDS:
-        return {int: partial(_integer, bits)}
+        return {int: partial(_integer, bounds)}
     return _READY.get(kind, {})
 
 

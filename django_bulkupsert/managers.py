@@ -40,7 +40,7 @@ class BulkUpsertQuerySet(_QuerySet[ModelT]):
     ) -> UpsertResult:
         """Insert the rows that are new and update those that are there.
 
-        One transaction: either every row is written, or none. Rows are locked in the order of
+        All or nothing: either every row is written, or none. Rows are locked in the order of
         their keys, so that calls which overlap don't deadlock. As with ``bulk_create``,
         ``save()`` is not called, no signal is sent, and a filter on the queryset plays no part.
 
@@ -58,7 +58,8 @@ class BulkUpsertQuerySet(_QuerySet[ModelT]):
                 would not change; an ``auto_now`` field alone is no change.
             ignore_conflicts: Leave every stored row alone. Without ``unique_fields``, a
                 conflict with any unique constraint counts.
-            strategy: How rows travel: "values", "unnest" or "copy". None: by their number.
+            strategy: How rows travel: "values", "unnest" or "copy". None: by their number, and
+                what they hold. The first two hold all rows in memory; "copy" a few thousand.
 
         Returns:
             The counts, which add up to the number of rows. Model instances come back with

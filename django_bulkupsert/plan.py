@@ -1,7 +1,7 @@
-"""What a call means, settled before it starts: every mistake of the caller is raised here.
+"""What a call means, settled before it starts: every option that can't be taken is refused here.
 
-``Plan.make`` needs no row: the model's shape, the options, the conflict target.
-``Plan.bind`` adds what the first row tells: which fields are given, and so what is written.
+Making a plan needs no row: the model's shape, the options, the conflict target. ``Plan.bind``
+adds what the first row tells: which fields are given, and so what is written.
 """
 
 from __future__ import annotations

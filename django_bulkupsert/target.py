@@ -64,8 +64,10 @@ def resolve(model: Model, name: Any, option: str) -> Field:
     """
     meta = model._meta
     if not isinstance(name, str):
+        what = "a key" if option == "rows" else "a name"
         raise UnknownFieldError(
-            f"{option} takes names of {meta.label}'s fields, not {type(name).__name__} objects"
+            f"{option}: {what} of type {type(name).__name__}, where the name of a field of "
+            f"{meta.label} is wanted"
         )
     try:
         field = meta.pk if name == "pk" else meta.get_field(name)

@@ -16,3 +16,5 @@ DATABASES["other"] = {**DATABASES["default"], "TEST": {"MIRROR": "default"}}
 DATABASES["lite"] = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
 
 MIGRATION_MODULES = {"contenttypes": None}
+
+ROOT_URLCONF = "tests.urls"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import inspect
 import re
 from pathlib import Path
 
 import django_bulkupsert
 from django_bulkupsert import BulkUpsertManager, BulkUpsertQuerySet
+from django_bulkupsert.plan import Options
 
 PACKAGE = Path(django_bulkupsert.__file__).parent
 
@@ -129,6 +131,9 @@ def test_methods_change_data():
 
 def test_manager_has_the_querysets_signature():
     """The manager's method is called as the queryset's is."""
-    assert list(inspect.signature(BulkUpsertManager.bulk_upsert).parameters)
-    own = inspect.signature(BulkUpsertQuerySet.bulk_upsert)
-    assert [p.kind for p in own.parameters.values()][2:] == [inspect.Parameter.KEYWORD_ONLY] * 6
+    manager = inspect.signature(BulkUpsertManager.bulk_upsert)
+    queryset = inspect.signature(BulkUpsertQuerySet.bulk_upsert)
+    assert manager == queryset
+    options = dataclasses.fields(Options)
+    assert [*queryset.parameters][2:] == [field.name for field in options]
+    assert [p.default for p in queryset.parameters.values()][2:] == [f.default for f in options]

@@ -43,34 +43,38 @@ BAD = [
     ("positive_small", 2**15, "out of the column's range"),
     ("level", 2**15, "out of the column's range"),
     ("relation_id", 2**63, "out of the column's range"),
-    ("integer", "abc", "IntegerField can't take this value of type str"),
+    ("relation_id", "x", "this str can't be read as the key of tests.Country, an integer"),
+    ("positive", -1, "out of the column's range, 0 to 2147483647"),
+    ("positive_small", -1, "out of the column's range, 0 to 32767"),
+    ("positive_big", "-1", "out of the column's range, 0 to"),
+    ("integer", "abc", "this str can't be read as an integer$"),
     ("integer", "99999999999", "out of the column's range"),
-    ("integer", [1], "IntegerField can't take this value of type list"),
-    ("float", "abc", "FloatField can't take this value of type str"),
-    ("boolean", "maybe", "BooleanField can't take this value of type str"),
-    ("date", "2026-02-30", "DateField can't take this value of type str"),
-    ("date", 5, "DateField can't take this value of type int"),
-    ("datetime", "yesterday", "DateTimeField can't take this value of type str"),
-    ("time", "25:00", "TimeField can't take this value of type str"),
-    ("uuid", "not-a-uuid", "UUIDField can't take this value of type str"),
-    ("decimal", "abc", "DecimalField can't take this value of type str"),
-    ("decimal", decimal.Decimal("NaN"), "DecimalField can't take this value of type Decimal"),
-    ("decimal", decimal.Decimal("sNaN"), "DecimalField can't take this value of type Decimal"),
-    ("decimal", decimal.Decimal("Infinity"), "DecimalField can't take"),
-    ("decimal", float("nan"), "DecimalField can't take this value of type float"),
-    ("decimal", decimal.Decimal(10) ** 15, "numeric field overflow"),
+    ("integer", [1], "this list can't be read as an integer$"),
+    ("float", "abc", "this str can't be read as a number$"),
+    ("boolean", "maybe", "this str can't be read as true or false$"),
+    ("date", "2026-02-30", "this str can't be read as a date$"),
+    ("date", 5, "this int can't be read as a date$"),
+    ("datetime", "yesterday", "this str can't be read as a date and time$"),
+    ("time", "25:00", "this str can't be read as a time$"),
+    ("uuid", "not-a-uuid", "this str can't be read as a UUID$"),
+    ("decimal", "abc", "this str can't be read as a finite decimal number$"),
+    ("decimal", decimal.Decimal("NaN"), "this Decimal can't be read as a finite decimal number$"),
+    ("decimal", decimal.Decimal("sNaN"), "this Decimal can't be read as a finite decimal number$"),
+    ("decimal", decimal.Decimal("Infinity"), "this Decimal can't be read as a finite"),
+    ("decimal", float("nan"), "this float can't be read as a finite decimal number$"),
+    ("decimal", decimal.Decimal(10) ** 15, r"numeric field overflow \(A field with precision 20"),
     ("json", float("nan"), "JSON can't hold NaN or an infinity"),
     ("json", {"a": [float("inf")]}, "JSON can't hold NaN or an infinity"),
     ("json", {"a": {1, 2}}, "not JSON: Object of type set"),
     ("json", {"a": decimal.Decimal(1)}, "not JSON: Object of type Decimal"),
     ("json_encoded", {"a": float("-inf")}, "JSON can't hold NaN or an infinity"),
-    ("json", {"a": "\0"}, "unsupported Unicode escape"),
+    ("json", {"a": "\0"}, r"unsupported Unicode escape sequence \(.*0000 cannot"),
     ("json", "\ud800", "invalid input syntax for type json"),
     ("texts", ["x" * 21], "value too long for type character varying"),
     ("integers", [2**31], "is out of range for type integer"),
     ("nested", [["a"], ["b", "c"]], "malformed array literal"),
     ("int_range", (5, 1), "range lower bound must be less than or equal"),
-    ("ip", "300.1.1.1", "invalid input syntax for type inet|GenericIPAddressField can't take"),
+    ("ip", "300.1.1.1", "invalid input syntax for type inet|can't be read as an IP address"),
     ("date", datetime.date.max, None),
 ]
 
@@ -194,14 +198,6 @@ def test_check_constraint(kind, strategy):
     assert not Constrained.objects.exists()
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")  # the connection is usable
-
-
-def test_negative_in_a_positive_column(strategy):
-    """Django's own CHECK on a positive column holds."""
-    with pytest.raises(IntegrityError):
-        Everything.objects.bulk_upsert(
-            [{"key": 1, "positive": -1}], unique_fields=["key"], strategy=strategy
-        )
 
 
 # Messages ----------------------------------------------------------------------------------

@@ -104,7 +104,11 @@ def test_match_that_the_rows_do_not_give():
         ({"unique_fields": "sku"}, OptionError, r"got the string 'sku'; pass \['sku'\]"),
         ({"unique_fields": ["sku", "sku"]}, OptionError, "'sku' twice"),
         ({"unique_fields": ["skuu"]}, UnknownFieldError, "did you mean sku"),
-        ({"unique_fields": [5]}, UnknownFieldError, "not int objects"),
+        (
+            {"unique_fields": [5]},
+            UnknownFieldError,
+            "a name of type int, where the name",
+        ),
         ({"update_fields": ["nmae"]}, UnknownFieldError, "did you mean name"),
         ({"update_fields": ["id"]}, OptionError, "the primary key, which an update keeps"),
         ({"update_fields": ["pk"]}, OptionError, "the primary key, which an update keeps"),

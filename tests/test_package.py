@@ -65,7 +65,8 @@ def test_sdist(built):
     (sdist,) = built.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         names = {name.split("/", 1)[-1] for name in archive.getnames()}
-    assert {"setup.cfg", "README.rst", "LICENSE", "pyproject.toml"} <= names
+    assert {"setup.cfg", "README.rst", "LICENSE", "pyproject.toml", "CHANGELOG.rst"} <= names
+    assert {"Makefile", "tox.ini", "tests/conftest.py", "testproject/settings.py"} <= names
 
 
 def test_readme_renders():

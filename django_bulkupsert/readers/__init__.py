@@ -31,6 +31,12 @@ def reader_of(
         OptionError: ``fields`` doesn't go with rows of this kind.
         RowTypeError: It is of no kind that is taken.
     """
+    if not (isinstance(first, models.Model | Mapping) or is_sequence(type(first))):
+        raise RowTypeError(
+            0,
+            None,
+            f"{described(first)}, where a row is a model instance, a mapping or a sequence",
+        )
     if is_sequence(type(first)):
         if fields is None:
             raise OptionError(
@@ -45,8 +51,4 @@ def reader_of(
         )
     if isinstance(first, models.Model):
         return InstanceReader(model, column)
-    if isinstance(first, Mapping):
-        return MappingReader(model, first, column)
-    raise RowTypeError(
-        0, None, f"{described(first)}, where a row is a model instance, a mapping or a sequence"
-    )
+    return MappingReader(model, first, column)

@@ -19,6 +19,9 @@ from ..rows import Chunk
 from ..sql import Fragment, comma, compose, identifier, join, raw
 from .slots import Slot, aliases
 
+#: Errors whose DETAIL tells more without telling the value: out of range, untranslatable.
+_TELLING = ("22003", "22P05")
+
 #: Expressions that one statement computes; each may bring some parameters of its own.
 CELLS_ROWS = 1_000
 
@@ -101,7 +104,10 @@ class StagingRelation:
         alias = identifier(f"c{place[2]}")
         field = next(slot.column.field for slot in self.slots if slot.alias == alias)
         index = chunk.start + int(place[1]) - 1
-        return RowValueError(index, field.name, _without_value(found.message or str(error)))
+        reason = _without_value(found.message or str(error))
+        if found.sqlstate in _TELLING and found.detail:
+            reason = f"{reason} ({found.detail.rstrip('.')})"
+        return RowValueError(index, field.name, reason)
 
     def analyze(self, key: Sequence[Column]) -> None:
         """Tell the planner how many rows there are, and of the key; autovacuum never looks here.
