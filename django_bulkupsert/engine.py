@@ -250,6 +250,9 @@ class Call:
         reader = self.source.reader
         reasons = dict.fromkeys(reader.carried, "None, where the column takes no NULL")
         reasons |= dict.fromkeys(
+            self.plan.pk, "no primary key, and the column owns no sequence to draw one from"
+        )
+        reasons |= dict.fromkeys(
             reader.missing,
             "not given, and a row that is new needs it: the field has no default and takes no NULL",
         )

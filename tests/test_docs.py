@@ -77,6 +77,12 @@ def test_every_public_name_is_documented():
             assert parameter == "self" or f"\n    {parameter}: " in said
 
 
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_nothing_is_left_to_fill_in(path):
+    """No document holds a mark where something was to come."""
+    assert not re.search(r"^\.\. [A-Z]+$|TODO|XXX|TBD", path.read_text(), re.MULTILINE)
+
+
 def test_errors_tree_is_whole():
     """The tree drawn in errors.py has every class."""
     from django_bulkupsert import errors

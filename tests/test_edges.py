@@ -217,6 +217,20 @@ def test_generated_always(kind, strategy, tables):
         assert [row.pk for row in rows] == [Always.objects.get(name=n).pk for n in "bc"]
 
 
+def test_primary_key_without_a_sequence(strategy, tables):
+    """A column that owns no sequence to draw from is said to; by a match it is not needed."""
+    tables(
+        'CREATE SEQUENCE unowned; CREATE TABLE tests_always ("Number" bigint '
+        "DEFAULT nextval('unowned') PRIMARY KEY, name varchar(10) NOT NULL UNIQUE)"
+    )
+    with pytest.raises(RowConstraintError, match="owns no sequence to draw one from"):
+        Always.objects.bulk_upsert([Always(name="a")], strategy=strategy)
+    row = Always(name="a")
+    assert Always.objects.bulk_upsert([row], unique_fields=["name"], strategy=strategy).created
+    assert row.pk == Always.objects.get().pk
+    assert Always.objects.bulk_upsert([{"name": "b"}], strategy=strategy).created
+
+
 def test_none_for_a_uuid_primary_key(kind, strategy):
     """None asks the field's default, whatever the kind of row."""
     rows, words = kind(Token, [{"id": None, "name": "a"}])
