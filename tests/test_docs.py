@@ -24,7 +24,9 @@ def test_examples(path):
     names = {"Product": shop.Product, "Reading": shop.Reading}
     test = doctest.DocTestParser().get_doctest(path.read_text(), names, path.name, str(path), 0)
     report: list[str] = []
-    runner = doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS)
+    runner = doctest.DocTestRunner(
+        verbose=False, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    )
     failed = runner.run(test, out=report.append).failed
     assert failed == 0, "".join(report)
 
@@ -62,6 +64,13 @@ def test_data_migration():
     with connection.schema_editor() as editor:
         names["load"](state.apps, editor)
     assert shop.Product.objects.get().name == "Panel"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_code_fits_the_page(path):
+    """No example is so wide that a page cuts it."""
+    wide = [line for line in path.read_text().splitlines() if re.match(r"(>>>|\.\.\. ) ?", line)]
+    assert [line for line in wide if len(line) > 80] == []
 
 
 def test_every_public_name_is_documented():
