@@ -98,8 +98,9 @@ def test_table_whose_types_are_not_the_models(tables, key):
     for status in ("created", "unchanged"):
         result = Legacy.objects.bulk_upsert([{"id": 1, "mood": "ok"}])
         assert getattr(result, status) == 1
-    with pytest.raises(RowValueError, match="invalid input value for enum"):
+    with pytest.raises(RowValueError, match="invalid input value for enum") as caught:
         Legacy.objects.bulk_upsert([{"id": 1, "mood": "merry"}])
+    assert "merry" not in str(caught.value)
 
 
 class Stateless(datetime.tzinfo):

@@ -243,6 +243,13 @@ def test_unsaved_related_object(kind, strategy):
     assert not City.objects.exists()
 
 
+def test_unsaved_object_with_the_key_that_counts(kind):
+    """An object that has the field pointed to, but no primary key, is unsaved all the same."""
+    rows, words = kind(City, [{"name": "Berlin", "by_code": Country(code="de")}])
+    with pytest.raises(UnsavedRelatedError, match="unsaved related object 'by_code'"):
+        City.objects.bulk_upsert(rows, unique_fields=["name"], **words)
+
+
 def test_unsaved_generic_relation():
     """An unsaved object behind a generic relation is refused as well."""
     with pytest.raises(UnsavedRelatedError) as caught:
