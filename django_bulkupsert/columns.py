@@ -161,6 +161,16 @@ class Column:
             check_range([prepared], self.bounds)
         return text
 
+    def database_default(self) -> Fragment:
+        """Return the expression of the field's db_default, as Django compiles it."""
+        field: Any = self.field
+        compiler = self._compiler()
+        expression = field._db_default_expression.resolve_expression(
+            compiler.query, allow_joins=False
+        )
+        sql, params = compiler.compile(expression)
+        return Fragment(f"({sql})", tuple(params))
+
     def _compiler(self) -> Any:
         return InsertQuery(self.field.model).get_compiler(connection=self.connection)
 

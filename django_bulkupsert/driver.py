@@ -66,6 +66,7 @@ class Diagnostics:
 
     sqlstate: str | None = None
     context: str | None = None
+    table: str = ""
     column: str | None = None
     message: str | None = None
     detail: str | None = None
@@ -80,6 +81,7 @@ def diagnostics(error: BaseException) -> Diagnostics:
     return Diagnostics(
         sqlstate=diag.sqlstate,
         context=diag.context,
+        table=diag.table_name or "",
         column=diag.column_name,
         message=diag.message_primary,
         detail=diag.message_detail,

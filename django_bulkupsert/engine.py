@@ -107,7 +107,7 @@ class Call:
             staging = StagingRelation(self.connection, cursor, self.plan.table, self.slots)
             for chunk in chunks:
                 staging.add(chunk)
-            staging.analyze(self.plan.key or self.plan.pk)
+            staging.finish(self.plan.key or self.plan.pk)
             try:
                 with transaction.atomic(using=self.connection.alias):
                     result = self._merge(cursor, staging)
@@ -180,7 +180,7 @@ class Call:
             constants=source.reader.constants,
             part=part,
             write=self.write,
-            missing=source.reader.missing,
+            lent=source.reader.lent,
             created_by=created_by(self.connection, self.plan.table),
             per_row=source.objects is not None,
             pk_given=True if not source.without_pk else None if source.with_pk else False,
@@ -245,8 +245,8 @@ class Call:
     def _blame_null(self, error: IntegrityError, cursor: Any, relation: Relation) -> None:
         """Raise the error that names the row that a NOT NULL constraint refuses."""
         found = diagnostics(error)
-        if found.sqlstate != "23502":
-            return
+        if found.sqlstate != "23502" or found.table not in self.plan.table.plain():
+            return  # not a NULL, or a trigger's in another table
         reader = self.source.reader
         reasons = dict.fromkeys(reader.carried, "None, where the column takes no NULL")
         reasons |= dict.fromkeys(

@@ -60,7 +60,7 @@ class Marks:
                 setattr(instance, attname, now)
             if self.returns and len(outcome) > len(self.pk) + 2:
                 for i, attname, load in self.returns:
-                    if type(instance.__dict__.get(attname)) is DatabaseDefault:
+                    if type(getattr(instance, attname)) is DatabaseDefault:
                         setattr(instance, attname, outcome[i] if load is None else load(outcome[i]))
             state = instance._state
             state.adding = False

@@ -78,7 +78,7 @@ class Plan:
         self.update_fields = self._resolve("update_fields")
         self.pk = tuple(map(self.column, pk_fields(self.model)))
         self.target = self._target()
-        self.matched_by_pk = options.unique_fields is None
+        self.matched_by_pk = self.target is not None and self.target.is_pk
         self._check_update_fields()
 
     def _resolve(self, option: str) -> tuple[Field, ...] | None:
@@ -179,7 +179,7 @@ class Plan:
         clocks = [each.column for each in reader.constants if is_clock(each.column.field)]
         given = {column.field for column in (*reader.carried, *clocks)}
         missing = [field.name for field in self.target.fields if field not in given]
-        if missing and not self.matched_by_pk:
+        if missing and self.options.unique_fields is not None:
             raise MatchError(
                 f"unique_fields names {listing(map(repr, missing))}, which the rows don't give"
             )
@@ -213,6 +213,9 @@ def _check_model(model: Model) -> None:
     meta: Any = model._meta
     if meta.abstract or meta.swapped:
         raise UnsupportedModel(f"{meta.label} is {'abstract' if meta.abstract else 'swapped out'}")
+    for field in pk_fields(model):
+        if is_clock(field):
+            raise UnsupportedModel(f"{meta.label}: a clock, {field.name!r}, is in its primary key")
     for parent in meta.get_parent_list():
         if parent._meta.concrete_model is not meta.concrete_model:
             raise UnsupportedModel(

@@ -19,7 +19,7 @@ from django.contrib.postgres.fields import (
 )
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Lower
 
 from django_bulkupsert import BulkUpsertManager, BulkUpsertQuerySet
@@ -544,3 +544,98 @@ if django.VERSION >= (5, 0):
         number = models.IntegerField(default=5, db_default=7)
 
         objects = BulkUpsertManager()
+
+
+class Checked(models.Model):
+    """A CHECK over columns that a row may leave out."""
+
+    key = models.IntegerField(unique=True)
+    low = models.IntegerField(default=0)
+    high = models.IntegerField(default=0)
+    name = models.CharField(max_length=10)
+
+    objects = BulkUpsertManager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(**{CONDITION: Q(low__lte=F("high"))}, name="low_high"),
+            models.CheckConstraint(**{CONDITION: ~Q(name="")}, name="named"),
+        ]
+
+
+class OnePerDay(models.Model):
+    """A clock that is the whole key."""
+
+    day = models.DateField(auto_now_add=True, unique=True)
+    value = models.IntegerField(default=0)
+
+    objects = BulkUpsertManager()
+
+
+class ByClock(models.Model):
+    """A clock for a primary key."""
+
+    day = models.DateField(auto_now_add=True, primary_key=True)
+
+    objects = BulkUpsertManager()
+
+
+class StockProxy(Product):
+    """A proxy whose attribute is not what is stored."""
+
+    class Meta:
+        proxy = True
+
+    @property
+    def name(self):
+        return self.__dict__["name"].upper()
+
+    @name.setter
+    def name(self, value):
+        self.__dict__["name"] = value
+
+
+class DailyAmount(models.Model):
+    user = models.IntegerField()
+    day = models.DateField(auto_now_add=True)
+    count = models.IntegerField(default=0)
+    amount = models.DecimalField(max_digits=8, decimal_places=2)
+
+    objects = BulkUpsertManager()
+
+    class Meta:
+        unique_together = [("day", "user")]
+
+
+if django.VERSION >= (5, 0):
+
+    class DefaultKey(models.Model):
+        """A key that the database may make, anew each time it is asked."""
+
+        token = models.UUIDField(db_default=models.Func(function="gen_random_uuid"), unique=True)
+        value = models.IntegerField(default=0)
+
+        objects = BulkUpsertManager()
+
+    class ArrayKey(models.Model):
+        numbers = ArrayField(models.IntegerField(), null=True)
+
+        objects = BulkUpsertManager()
+
+        class Meta:
+            constraints = [
+                models.UniqueConstraint(fields=["numbers"], name="numbers", nulls_distinct=False)
+            ]
+
+    class LegacyDefaults(models.Model):
+        """Database defaults over a table's own types; the tests make it."""
+
+        id = models.IntegerField(primary_key=True)
+        mood = models.CharField(max_length=9, db_default="ok")
+        small = models.IntegerField(db_default=7)
+
+        objects = BulkUpsertManager()
+
+        class Meta:
+            managed = False
+            db_table = "tests_legacy_defaults"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import datetime
 import decimal
+import uuid
 
 import django
 import pytest
@@ -21,27 +22,34 @@ from django_bulkupsert import (
     RowFieldsError,
     RowValueError,
     UnknownFieldError,
+    UnsupportedModel,
     UpsertResult,
 )
 
 from .models import (
     Always,
     BadDefault,
+    ByClock,
+    Checked,
     City,
     Code,
     Constrained,
     Country,
+    Custom,
     CustomChild,
     CustomPk,
     Daily,
+    DailyAmount,
     Everything,
     Legacy,
     NullableKey,
     Odd,
+    OnePerDay,
     PresetUpper,
     Product,
     Required,
     Reserved,
+    StockProxy,
     Tagged,
     Token,
     UnknownTypes,
@@ -489,3 +497,158 @@ def test_two_unique_constraints(strategy):
         with connection.cursor() as cursor:
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
     assert Constrained.objects.count() == 1
+
+
+# Of a second look ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["id", "pk"])
+def test_primary_key_named_as_the_match(strategy, name):
+    """Named or not, rows without a primary key are inserts, and never update another's row."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT nextval(pg_get_serial_sequence('tests_product', 'id'))")
+        last = cursor.fetchone()[0]
+    Product.objects.create(pk=last + 1, sku="taken")
+    with pytest.raises(IntegrityError):
+        Product.objects.bulk_upsert(
+            [{"id": None, "sku": "new"}], unique_fields=[name], strategy=strategy
+        )
+    rows = [Product(sku="a"), Product(pk=last + 1, sku="b"), Product(sku="c")]
+    result = Product.objects.bulk_upsert(rows, unique_fields=[name], strategy=strategy)
+    assert (result.created, result.updated) == (2, 1)
+    assert {row.sku: row.pk for row in rows} == dict(Product.objects.values_list("sku", "pk"))
+
+
+def test_clock_that_is_the_whole_key(kind, strategy):
+    """One row a day: created, then updated."""
+    for value, status in [(1, "created"), (1, "unchanged"), (2, "updated")]:
+        rows, words = kind(OnePerDay, [{"value": value}])
+        result = OnePerDay.objects.bulk_upsert(
+            rows, unique_fields=["day"], strategy=strategy, **words
+        )
+        assert getattr(result, status) == 1
+
+
+def test_clock_as_primary_key():
+    """That is refused, as is what can't be."""
+    with pytest.raises(UnsupportedModel, match="a clock, 'day', is in its primary key"):
+        ByClock.objects.bulk_upsert([ByClock()])
+
+
+@pytest.mark.skipif(django.VERSION < (5, 0), reason="db_default is new in Django 5.0")
+def test_key_that_the_database_makes(strategy):
+    """A default that differs each time is computed once for each row."""
+    from .models import DefaultKey
+
+    rows = [DefaultKey(), DefaultKey(token=uuid.UUID(int=5)), DefaultKey()]
+    result = DefaultKey.objects.bulk_upsert(rows, unique_fields=["token"], strategy=strategy)
+    assert result.created == 3
+    stored = dict(DefaultKey.objects.values_list("pk", "token"))
+    assert {row.pk: row.token for row in rows} == stored
+
+
+@pytest.mark.skipif(django.VERSION < (5, 0), reason="db_default is new in Django 5.0")
+def test_database_defaults_of_the_tables_own_types(kind, tables):
+    """A default is of the column's type, whatever the model names."""
+    from .models import LegacyDefaults
+
+    tables(
+        "CREATE TYPE mood AS ENUM ('ok', 'sad'); CREATE TABLE tests_legacy_defaults "
+        "(id int PRIMARY KEY, mood mood DEFAULT 'ok', small smallint DEFAULT 7)"
+    )
+    for status in ("created", "unchanged"):
+        rows, words = kind(LegacyDefaults, [{"id": 1}, {"id": 2}])
+        result = LegacyDefaults.objects.bulk_upsert(rows, **words)
+        assert getattr(result, status) == 2
+    assert set(LegacyDefaults.objects.values_list("mood", "small")) == {("ok", 7)}
+
+
+@pytest.mark.parametrize("strategy", [None, "copy"])
+def test_expression_for_a_tables_own_type(strategy, tables):
+    """An expression takes the column's type, not the model's."""
+    tables(
+        "CREATE TYPE mood AS ENUM ('ok', 'sad');"
+        "CREATE TABLE tests_legacy (id int PRIMARY KEY, mood mood)"
+    )
+    rows = [{"id": 1, "mood": Value("ok")}, {"id": 2, "mood": "sad"}]
+    for status in ("created", "unchanged"):
+        result = Legacy.objects.bulk_upsert(rows, strategy=strategy)
+        assert getattr(result, status) == 2
+
+
+def test_check_over_columns_that_are_not_given(strategy):
+    """A CHECK sees the row as it will be, not defaults in the place of what is stored."""
+    Checked.objects.create(key=1, low=5, high=9, name="x")
+    for words in ({}, {"skip_unchanged": False}):
+        result = Checked.objects.bulk_upsert(
+            [{"key": 1, "low": 6}], unique_fields=["key"], strategy=strategy, **words
+        )
+        assert result.updated == 1
+    assert Checked.objects.values_list("low", "high", "name").get() == (6, 9, "x")
+    with pytest.raises(IntegrityError, match="low_high"):
+        Checked.objects.bulk_upsert([{"key": 1, "low": 60}], unique_fields=["key"])
+
+
+@pytest.mark.skipif(django.VERSION < (5, 0), reason="nulls_distinct is new in Django 5.0")
+def test_null_and_empty_arrays_are_two_keys(kind, strategy):
+    """NULL is a key like any other, and not the same as an empty array."""
+    from .models import ArrayKey
+
+    if connection.pg_version < 150000:
+        pytest.skip("NULLS NOT DISTINCT is new in PostgreSQL 15")
+    rows, words = kind(ArrayKey, [{"numbers": None}, {"numbers": []}, {"numbers": [1]}])
+    for status in ("created", "unchanged"):
+        result = ArrayKey.objects.bulk_upsert(
+            rows, unique_fields=["numbers"], strategy=strategy, **words
+        )
+        assert getattr(result, status) == result.total == 3
+
+
+def test_null_in_another_table(strategy, tables):
+    """A NOT NULL that a trigger meets in another table is not blamed on a row."""
+    tables(
+        "CREATE TABLE audit (price int NOT NULL);"
+        "CREATE FUNCTION audited() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN INSERT INTO audit VALUES (NEW.price); RETURN NEW; END $$;"
+        "CREATE TRIGGER audited BEFORE INSERT ON tests_product FOR EACH ROW "
+        "EXECUTE FUNCTION audited()"
+    )
+    with pytest.raises(IntegrityError) as caught:
+        Product.objects.bulk_upsert(
+            [{"sku": "a", "price": None}], unique_fields=["sku"], strategy=strategy
+        )
+    assert not isinstance(caught.value, RowConstraintError)
+
+
+def test_blame_where_a_clock_is_in_the_key(strategy):
+    """The first new row is named, not the first row."""
+    DailyAmount.objects.create(user=1, amount=5)
+    rows = [{"user": 1, "count": 2}, {"user": 2, "count": 2}]
+    with pytest.raises(RowConstraintError, match="row 1, field 'amount': not given"):
+        DailyAmount.objects.bulk_upsert(rows, unique_fields=["day", "user"], strategy=strategy)
+
+
+def test_deferred_file_is_refused():
+    """A deferred field with an attribute of its own is found as well."""
+    Custom.objects.create(key=1)
+    with pytest.raises(RowFieldsError, match="'document' deferred"):
+        Custom.objects.bulk_upsert(list(Custom.objects.defer("document")))
+
+
+def test_proxy_with_a_property(strategy):
+    """What a proxy's own attribute says is written, whichever manager is asked."""
+    rows = [StockProxy(sku="a", name="low"), Product(sku="b", name="low")]
+    Product.objects.bulk_upsert(rows, unique_fields=["sku"], strategy=strategy)
+    assert dict(Product.objects.values_list("sku", "name")) == {"a": "LOW", "b": "low"}
+
+
+def test_domain_with_a_check(tables):
+    """A domain's own constraint names the row."""
+    tables(
+        "CREATE DOMAIN three AS varchar(3) CHECK (VALUE <> 'bad');"
+        "CREATE TABLE tests_unknown"
+        " (id int PRIMARY KEY, fixed char(5), domain three, preset char(5))"
+    )
+    rows = [{"id": 1, "domain": "ok"}, {"id": 2, "domain": "bad"}]
+    with pytest.raises(RowConstraintError, match="row 1, field 'domain'"):
+        UnknownTypes.objects.bulk_upsert(rows)

@@ -55,7 +55,7 @@ def made(model, rows, relation, part=None, created_by="old", **options) -> Upser
         constants=source.reader.constants,
         part=part,
         write=write,
-        missing=source.reader.missing,
+        lent=source.reader.lent,
         created_by=created_by,
         per_row=source.objects is not None,
         pk_given=True if not source.without_pk else None if source.with_pk else False,

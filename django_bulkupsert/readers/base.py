@@ -66,6 +66,7 @@ class Reader:
         defaulted: Those of ``carried`` whose rows may leave the value to the database.
         constants: The columns that hold one value.
         missing: The columns that an insert needs and nothing gives.
+        lent: The columns that the rows don't give, so that a stored row keeps its own.
     """
 
     def __init__(self, model: Model, given: Sequence[Field], column: Callable[[Field], Column]):
@@ -76,6 +77,7 @@ class Reader:
         self.defaulted: frozenset[Column] = frozenset()
         self.constants: tuple[Constant, ...] = ()
         self.missing: tuple[Column, ...] = ()
+        self.lent: tuple[Column, ...] = ()
 
     def read(self, rows: list[Any], start: int) -> list[Sequence[Any]]:
         """Return the values of each carried column; ``start`` is the first row's index."""

@@ -59,6 +59,8 @@ class GivenReader(Reader):
                     missing.append(column(field))
         self.constants = tuple(constants)
         self.missing = tuple(missing)
+        presets = [each.column for each in constants if not is_clock(each.column.field)]
+        self.lent = (*missing, *presets, *(column(f) for f in self.calls if not f.primary_key))
         # A clock's column is not carried, even if the rows give it: saving overwrites it too.
         self.kept = [i for i, field in enumerate(given) if not is_clock(field)]
         self._carry([*(given[i] for i in self.kept), *self.calls])

@@ -39,7 +39,6 @@ class InstanceReader(Reader):
         self.constants = tuple(self._clock(field) for field in given if is_clock(field))
         # What an instance holds is read from its __dict__, unless the field wants to be asked.
         self.names = [field.attname for field in carried]
-        self.plain = {name for name in self.names if type(getattr(model, name)) in _PLAIN}
         meta: Any = model._meta
         self.related = bool(meta.private_fields) or any(field.is_relation for field in carried)
 
@@ -49,10 +48,18 @@ class InstanceReader(Reader):
         if self.related:
             self._check_related(rows, start)
         held = [row.__dict__ for row in rows]
+        plain = set(self.names).intersection(*map(self._plain, set(map(type, rows))))
+        lazy = {
+            name
+            for name in set(self.names) - plain
+            if isinstance(getattr(self.model, name), DeferredAttribute)
+        }
+        if lazy and any(map(lazy.difference, held)):
+            self._check_deferred(rows, start)
         try:
             columns: list[Sequence[Any]] = [
                 list(map(itemgetter(name), held))
-                if name in self.plain
+                if name in plain
                 else [getattr(row, name) for row in rows]
                 for name in self.names
             ]
@@ -64,6 +71,10 @@ class InstanceReader(Reader):
             columns[i] = [field.pre_save(row, True) for row in rows]
         self._keys(columns)
         return columns
+
+    def _plain(self, kind: type) -> set[str]:
+        """Return the names that a class reads from the instance's __dict__ and nowhere else."""
+        return {name for name in self.names if type(getattr(kind, name)) in _PLAIN}
 
     def _check_types(self, rows: list[Any], start: int) -> None:
         own = self.model._meta.concrete_model

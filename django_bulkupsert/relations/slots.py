@@ -17,11 +17,13 @@ class Slot:
     Attributes:
         alias: Its name there, ``"c3"``.
         column: The table's column whose values it carries.
-        is_flag: Whether it carries, instead, which rows leave that column to its default.
+        flag: The name of the slot that says which rows leave the column to its default, if any.
+        is_flag: Whether it is such a slot.
     """
 
     alias: Fragment
     column: Column
+    flag: Fragment | None = None
     is_flag: bool = False
 
     def typed(self, text: Fragment) -> Fragment:
@@ -29,6 +31,18 @@ class Slot:
         if self.is_flag:
             return compose("{text}::boolean", text=text)
         return compose("{cast}{collate}", cast=self.column.cast(text), collate=self.column.collate)
+
+    def chosen(self, value: Fragment, row: str) -> Fragment:
+        """Return the value, or the column's default where the row's flag asks for it."""
+        if self.flag is None:
+            return value
+        return compose(
+            "CASE WHEN {row}.{flag}::boolean THEN {default} ELSE {value} END",
+            row=raw(row),
+            flag=self.flag,
+            default=self.column.cast(self.column.database_default()),
+            value=value,
+        )
 
     def of(self, row: str = "bu_r") -> Fragment:
         """Return the slot of the row that is known as ``row`` in the statement."""
@@ -39,9 +53,10 @@ def slots_of(reader: Reader) -> tuple[Slot, ...]:
     """Lay out a relation for what ``reader`` reads; in the order of a chunk's texts."""
     slots: list[Slot] = []
     for i, column in enumerate(reader.carried):
-        slots.append(Slot(identifier(f"c{i}"), column))
-        if column in reader.defaulted:
-            slots.append(Slot(identifier(f"c{i}d"), column, is_flag=True))
+        flag = identifier(f"c{i}d") if column in reader.defaulted else None
+        slots.append(Slot(identifier(f"c{i}"), column, flag))
+        if flag is not None:
+            slots.append(Slot(flag, column, is_flag=True))
     return tuple(slots)
 
 

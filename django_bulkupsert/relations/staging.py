@@ -9,12 +9,12 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from django.db import DatabaseError, DataError, transaction
+from django.db import DatabaseError, DataError, IntegrityError, transaction
 
 from ..columns import Column
 from ..driver import copy_in, diagnostics
 from ..encode import copy_lines
-from ..errors import RowValueError
+from ..errors import RowConstraintError, RowError, RowValueError
 from ..rows import Chunk
 from ..sql import Fragment, comma, compose, identifier, join, raw
 from .slots import Slot, aliases
@@ -43,6 +43,7 @@ class StagingRelation:
         self.connection = connection
         self.cursor = cursor
         self.slots = slots
+        self.defaulted: set[Slot] = set()  # those of which a row is left to the default
         name = f"bulkupsert_{secrets.token_hex(8)}"
         self.name = compose("pg_temp.{name}", name=identifier(name))
         compose(
@@ -60,7 +61,7 @@ class StagingRelation:
         """Load a chunk.
 
         Raises:
-            RowValueError: The server can't read a value as its column's type.
+            RowError: The server can't read a value as its column's type.
         """
         statement = compose(
             "COPY {name} (ord, {columns}) FROM STDIN (FORMAT text, ENCODING 'UTF8')",
@@ -70,7 +71,7 @@ class StagingRelation:
         lines = copy_lines(range(chunk.start, chunk.start + chunk.count), chunk.texts)
         try:
             copy_in(self.connection, self.cursor, statement, lines)
-        except DataError as error:
+        except (DataError, IntegrityError) as error:  # a domain has constraints of its own
             fault = self._located(error, chunk)
             if fault is None:
                 raise
@@ -78,23 +79,41 @@ class StagingRelation:
         for slot, texts in zip(self.slots, chunk.texts, strict=True):
             if texts.cells:
                 self._fill(slot, {chunk.start + at: cell for at, cell in texts.cells.items()})
+            if slot.is_flag and "t" in texts.values:
+                self.defaulted.add(slot)
 
     def _fill(self, slot: Slot, cells: Mapping[int, Fragment]) -> None:
-        """Compute the expressions of a column, which COPY left NULL."""
+        """Compute the expressions of a column, which COPY left NULL.
+
+        The first row of the VALUES, which matches none, has them take the column's own type.
+        """
         placed = iter(cells.items())
         while some := list(islice(placed, CELLS_ROWS)):
             compose(
-                "UPDATE {name} SET {alias} = bu_v.cell FROM (VALUES {cells}) AS bu_v (ord, cell) "
-                "WHERE {name}.ord = bu_v.ord",
+                "UPDATE {name} SET {alias} = bu_v.cell FROM "
+                "(VALUES (NULL::bigint, (SELECT {alias} FROM {name} WHERE false)), {cells}) "
+                "AS bu_v (ord, cell) WHERE {name}.ord = bu_v.ord",
                 name=self.name,
                 alias=slot.alias,
                 cells=comma(
-                    compose("({at}, {cell})", at=raw(f"{at}::bigint"), cell=slot.typed(cell))
-                    for at, cell in some
+                    compose("({at}, {cell})", at=raw(str(at)), cell=cell) for at, cell in some
                 ),
             ).execute(self.cursor)
 
-    def _located(self, error: DataError, chunk: Chunk) -> RowValueError | None:
+    def _fill_defaults(self) -> None:
+        """Put the database's default into the rows that are left to it, once for each."""
+        for slot in self.slots:
+            flagged = [flag for flag in self.defaulted if flag.alias == slot.flag]
+            if flagged:
+                compose(
+                    "UPDATE {name} SET {alias} = {default} WHERE {flag}",
+                    name=self.name,
+                    alias=slot.alias,
+                    default=slot.column.database_default(),
+                    flag=flagged[0].alias,
+                ).execute(self.cursor)
+
+    def _located(self, error: DatabaseError, chunk: Chunk) -> RowError | None:
         """Read the line and the column from what COPY says of an error."""
         found = diagnostics(error)
         # The server may speak any language: the table, a number, and the column's name stay.
@@ -107,7 +126,13 @@ class StagingRelation:
         reason = _without_value(found.message or str(error))
         if found.sqlstate in _TELLING and found.detail:
             reason = f"{reason} ({found.detail.rstrip('.')})"
-        return RowValueError(index, field.name, reason)
+        kind = RowValueError if isinstance(error, DataError) else RowConstraintError
+        return kind(index, field.name, reason)
+
+    def finish(self, key: Sequence[Column]) -> None:
+        """Make the table ready to be read, when all of its rows are there."""
+        self._fill_defaults()
+        self.analyze(key)
 
     def analyze(self, key: Sequence[Column]) -> None:
         """Tell the planner how many rows there are, and of the key; autovacuum never looks here.
@@ -154,7 +179,7 @@ def _without_value(message: str) -> str:
 
 def find_fault(
     connection: Any, table: Fragment, slots: Sequence[Slot], chunk: Chunk
-) -> RowValueError | None:
+) -> RowError | None:
     """Find the row that made a statement over another relation fail, by staging its rows.
 
     Runs in a savepoint that is always rolled back; None where staging doesn't fail, or can't
@@ -165,7 +190,7 @@ def find_fault(
             plain = [replace(texts, cells=None) for texts in chunk.texts]
             StagingRelation(connection, cursor, table, slots).add(replace(chunk, texts=plain))
             transaction.set_rollback(True, using=connection.alias)
-    except RowValueError as fault:
+    except RowError as fault:
         return fault
     except DatabaseError:
         return None

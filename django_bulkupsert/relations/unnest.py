@@ -29,8 +29,13 @@ class UnnestRelation:
             "bu_r AS MATERIALIZED (SELECT bu_u.ord - 1 AS ord, {typed} "
             "FROM unnest({arrays}) WITH ORDINALITY AS bu_u ({names}, ord))",
             typed=comma(
-                compose("{typed} AS {alias}", typed=slot.typed(slot.of("bu_u")), alias=slot.alias)
+                compose(
+                    "{value} AS {alias}",
+                    value=slot.chosen(slot.typed(slot.of("bu_u")), "bu_u"),
+                    alias=slot.alias,
+                )
                 for slot in self.slots
+                if not slot.is_flag
             ),
             arrays=comma(
                 compose("{array}::text[]", array=value(array_literal(texts)))

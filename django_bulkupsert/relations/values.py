@@ -25,9 +25,19 @@ class ValuesRelation:
     def prelude(self) -> Fragment:
         """Return the CTE, named bu_r, that the statement starts with."""
         return compose(
-            "bu_r (ord, {names}) AS MATERIALIZED (VALUES {rows})",
-            names=comma(aliases(self.slots)),
+            "bu_r AS MATERIALIZED (SELECT bu_v.ord, {columns} "
+            "FROM (VALUES {rows}) AS bu_v (ord, {names}))",
+            columns=comma(
+                compose(
+                    "{value} AS {alias}",
+                    value=slot.chosen(slot.of("bu_v"), "bu_v"),
+                    alias=slot.alias,
+                )
+                for slot in self.slots
+                if not slot.is_flag
+            ),
             rows=comma(map(self._row, range(self.chunk.count))),
+            names=comma(aliases(self.slots)),
         )
 
     def source(self) -> Fragment:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from django.db import models
-from django.db.models.sql import InsertQuery
 
 from ..columns import Column
 from ..fields import has_database_default
@@ -21,7 +19,7 @@ AND = " AND "
 
 #: NULL is the same as NULL, in forms that an index can serve and that a hash join can.
 BY_INDEX = "({left} = {right} OR {left} IS NULL AND {right} IS NULL)"
-BY_HASH = "ARRAY[{left}] = ARRAY[{right}]"
+BY_HASH = "ROW({left})::record = ROW({right})::record"
 
 
 @dataclass(frozen=True)
@@ -47,11 +45,6 @@ class Over:
         """The slot that carries each column's values."""
         return {slot.column: slot for slot in self.slots if not slot.is_flag}
 
-    @cached_property
-    def flag_of(self) -> dict[Column, Slot]:
-        """The slot that says, of some columns, which rows leave them to the database."""
-        return {slot.column: slot for slot in self.slots if slot.is_flag}
-
     def prelude(self) -> Fragment:
         """Return ``WITH bu_r AS (..)``, or nothing where the relation is a table."""
         prelude = self.relation.prelude()
@@ -62,13 +55,6 @@ class Over:
         slot = self.slot_of.get(column)
         if slot is None:
             return next(each.sql for each in self.constants if each.column is column)
-        if column in self.flag_of:
-            return compose(
-                "CASE WHEN {flag} THEN {default} ELSE {value} END",
-                flag=self.flag_of[column].of(row),
-                default=database_default(column),
-                value=slot.of(row),
-            )
         return slot.of(row)
 
     def stored(self, column: Column) -> Fragment:
@@ -81,6 +67,12 @@ class Over:
         if self.plan.target is None:
             return self.plan.pk if all(column in self.slot_of for column in self.plan.pk) else ()
         return self.plan.key
+
+    @property
+    def has_key(self) -> bool:
+        """Whether the rows give every part of the key."""
+        constant = [each.column for each in self.constants]
+        return all(column in self.slot_of or column in constant for column in self.key_columns)
 
     def key(self, row: str = "bu_r") -> list[Fragment]:
         """Return the parts of a row's key."""
@@ -166,21 +158,10 @@ def alias(prefix: str, i: int) -> Fragment:
     return identifier(f"{prefix}{i}")
 
 
-def database_default(column: Column) -> Fragment:
-    """Return the expression of a field's db_default, as Django compiles it."""
-    compiler: Any = InsertQuery(column.field.model).get_compiler(connection=column.connection)
-    default: Any = column.field
-    expression = default._db_default_expression.resolve_expression(
-        compiler.query, allow_joins=False
-    )
-    text, params = compiler.compile(expression)
-    return column.cast(Fragment(text, tuple(params)))
-
-
 def drawn(column: Column, table: Fragment) -> Fragment | None:
     """Return what gives a new row its value of the column; None: nothing that is known."""
     if has_database_default(column.field):
-        return database_default(column)
+        return column.cast(column.database_default())
     if not isinstance(column.field, models.AutoField):
         return None
     return compose(

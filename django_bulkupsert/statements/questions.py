@@ -45,7 +45,7 @@ def first_null(over: Over, column: Column, *, new: bool) -> Fragment:
     source = over.relation.source()
     if column in over.slot_of:
         conditions.append(compose("{value} IS NULL", value=over.incoming(column)))
-    if new and over.plan.target is not None and over.key_columns[0] in over.slot_of:
+    if new and over.plan.target is not None and over.has_key:
         conditions.append(compose("{pk} IS NULL", pk=over.stored(over.plan.pk[0])))
         source = compose(
             "{source} LEFT JOIN {table} ON {matched}",

@@ -35,7 +35,7 @@ class Upsert(Over):
 
     Attributes:
         write: What an update sets and compares.
-        missing: The columns that an insert needs and the rows don't give.
+        lent: The columns that the rows don't give, but a stored row can.
         created_by: How an insert is told from an update: by "old", RETURNING old (PostgreSQL
             18); by "xmax", which is 0 (not on a partitioned table); by "join": no stored row
             was there before.
@@ -45,7 +45,7 @@ class Upsert(Over):
     """
 
     write: Write
-    missing: Sequence[Column]
+    lent: Sequence[Column]
     created_by: str
     per_row: bool
     pk_given: bool | None
@@ -78,10 +78,10 @@ class Upsert(Over):
     def lends(self) -> bool:
         """Whether a stored row lends the columns that its row doesn't give.
 
-        PostgreSQL checks NOT NULL on the row proposed for insertion, even if it then updates:
-        without this, an update of some columns would fail for the others.
+        PostgreSQL checks NOT NULL and CHECK on the row proposed for insertion, even if it then
+        updates: without this, an update of some columns would fail for the others.
         """
-        return self.matches and bool(self.missing)
+        return self.matches and not self.leaves and bool(self.lent)
 
     @cached_property
     def numbers(self) -> bool:
@@ -128,7 +128,7 @@ class Upsert(Over):
     def _input(self) -> Fragment:
         if not self.narrows:
             return EMPTY
-        columns = [raw("bu_r.ord"), *(slot.of() for slot in self.slots)]
+        columns = [raw("bu_r.ord"), *(slot.of() for slot in self.slot_of.values())]
         where = self.within()
         source = self.relation.source()
         if self.matches:
@@ -139,7 +139,7 @@ class Upsert(Over):
                 matched=self.matched(),
             )
             columns += self._named("s", self.plan.pk)
-            columns += self._named("m", self.missing)
+            columns += self._named("m", self.lent if self.lends else ())
             columns += self._named("w", self.returns)
         if self.per_row:
             columns.append(compose("{wanted} AS wanted", wanted=self._wanted()))
@@ -232,24 +232,37 @@ class Upsert(Over):
     def _inserted(self, row: str) -> list[tuple[Column, Fragment]]:
         """Return the columns that the INSERT names, and the value of each."""
         inserted = []
-        for column in self.slot_of:
+        for column in (*self.slot_of, *(each.column for each in self.constants)):
             incoming: Fragment | None = self.incoming(column, row)
             if self.plan.pk == (column,):
                 incoming = self._inserted_pk(column, row)
             if incoming is not None:
-                inserted.append((column, incoming))
+                inserted.append((column, self._or_stored(column, incoming)))
+        given = {column for column, _ in inserted}
         if self.plan.pk[0] not in self.slot_of and self.numbers:
             inserted.append((self.plan.pk[0], raw("bu_i.fresh")))
-        if self.lends:
-            inserted += [
-                (column, compose("bu_i.{m}", m=alias("m", i)))
-                for i, column in enumerate(self.missing)
-            ]
-        inserted += [(each.column, self.incoming(each.column)) for each in self.constants]
+        inserted += [
+            (column, self._or_stored(column, EMPTY))
+            for column in self.lent
+            if self.lends and column not in given
+        ]
         if not inserted:  # rows of nothing but a primary key that is to be drawn
             new = drawn(self.plan.pk[0], self.plan.table)
             inserted = [(self.plan.pk[0], raw("NULL") if new is None else new)]
         return inserted
+
+    def _or_stored(self, column: Column, incoming: Fragment) -> Fragment:
+        """Return what is proposed for a column: of a stored row, what it lends."""
+        if not self.lends or column not in self.lent:
+            return incoming
+        stored = compose("bu_i.{m}", m=alias("m", self.lent.index(column)))
+        if not incoming.text:
+            return stored
+        return compose(
+            "CASE WHEN bu_i.s0 IS NULL THEN {incoming} ELSE {stored} END",
+            incoming=incoming,
+            stored=stored,
+        )
 
     def _inserted_pk(self, column: Column, row: str) -> Fragment | None:
         if self.numbers:
@@ -340,7 +353,8 @@ class Upsert(Over):
         A full join, where there is one, also brings what no input row claims: a trigger may
         have changed its key.
         """
-        how = raw("FULL JOIN" if len(found) == 1 else "LEFT JOIN")
+        joinable = all(column in self.slot_of for column in self.key_columns)
+        how = raw("FULL JOIN" if len(found) == 1 and joinable else "LEFT JOIN")
         return join(
             "",
             [
