@@ -13,22 +13,12 @@ from .result import UpsertResult
 
 ModelT = TypeVar("ModelT", bound=models.Model)
 
-if TYPE_CHECKING:
-    _QuerySet = models.QuerySet[ModelT, ModelT]
-else:
 
-    class _QuerySet(models.QuerySet):
-        """A queryset; subscripted, in annotations, by its model."""
-
-        def __class_getitem__(cls, _item):
-            return cls
-
-
-class BulkUpsertQuerySet(_QuerySet[ModelT]):
-    """A queryset that writes many rows at once."""
+class BulkMethods:
+    """The methods themselves; ``self`` is a queryset."""
 
     def bulk_upsert(
-        self,
+        self: Any,
         rows: Iterable[Any],
         *,
         fields: Iterable[str] | None = None,
@@ -88,7 +78,24 @@ class BulkUpsertQuerySet(_QuerySet[ModelT]):
     bulk_upsert.alters_data = True  # type: ignore[attr-defined]
 
 
-class BulkUpsertManager(models.Manager.from_queryset(BulkUpsertQuerySet)):  # type: ignore[misc]
+class BulkUpsertQuerySet(BulkMethods, models.QuerySet[ModelT, ModelT]):
+    """A queryset that writes many rows at once."""
+
+
+if TYPE_CHECKING:
+
+    class _Manager(BulkMethods, models.Manager[ModelT]):
+        def get_queryset(self) -> BulkUpsertQuerySet[ModelT]: ...
+        def all(self) -> BulkUpsertQuerySet[ModelT]: ...
+        def filter(self, *args: Any, **kwargs: Any) -> BulkUpsertQuerySet[ModelT]: ...
+        def exclude(self, *args: Any, **kwargs: Any) -> BulkUpsertQuerySet[ModelT]: ...
+        def using(self, alias: str | None) -> BulkUpsertQuerySet[ModelT]: ...
+
+else:
+    _Manager = models.Manager.from_queryset(BulkUpsertQuerySet)
+
+
+class BulkUpsertManager(_Manager[ModelT]):
     """A manager with the methods of BulkUpsertQuerySet, in data migrations too."""
 
     use_in_migrations = True
