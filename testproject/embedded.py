@@ -10,13 +10,16 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, ModuleType
+from typing import Any
 
 import fasteners
 import psutil
@@ -42,9 +45,24 @@ def database_url() -> str:
         if data.exists() and not ready.exists():
             shutil.rmtree(data)  # a start that was killed half way through making it
         _forget_the_dead(data / ".handle_pids.json")
-        url = str(pgserver.get_server(data).get_uri())
+        data.mkdir(exist_ok=True)
+        server = pgserver.get_server(data, start=False)
+        _start(server)
         ready.touch()
-        return url
+        return str(server.get_uri())
+
+
+def _start(server: Any, tries: int = 4) -> None:
+    """Start the server; on a busy disk it may take longer than the package waits."""
+    for left in reversed(range(tries)):
+        try:
+            server.start()
+        except (subprocess.SubprocessError, AssertionError):
+            if not left:
+                raise
+            time.sleep(2)
+        else:
+            return
 
 
 @contextmanager

@@ -119,5 +119,6 @@ def test_half_made_data_is_made_anew(tmp_path):
     half = tmp_path / ".postgres" / f"{version}-{os.getuid()}"
     half.mkdir(parents=True)
     (half / "PG_VERSION").write_text(f"{version}\n")
-    assert "postgresql://" in started(tmp_path, "").communicate(timeout=60)[0]
+    out, err = started(tmp_path, "").communicate(timeout=60)
+    assert "postgresql://" in out, err
     assert gone(tmp_path)
