@@ -27,6 +27,7 @@ from .relations import (
 from .result import Status, UpsertResult
 from .rows import Chunk, Rows, open_rows
 from .server import created_by
+from .sql import identifier
 from .statements.questions import duplicates, first_null, stored_keys
 from .statements.upsert import Upsert
 
@@ -242,10 +243,14 @@ class Call:
         if fault is not None:
             raise fault from error
 
+    def _is_target(self, table: str) -> bool:
+        """Whether a table's bare name, as the server reports it, is the one written to."""
+        return bool(table) and self.plan.table.plain().endswith(identifier(table).plain())
+
     def _blame_null(self, error: IntegrityError, cursor: Any, relation: Relation) -> None:
         """Raise the error that names the row that a NOT NULL constraint refuses."""
         found = diagnostics(error)
-        if found.sqlstate != "23502" or found.table not in self.plan.table.plain():
+        if found.sqlstate != "23502" or not self._is_target(found.table):
             return  # not a NULL, or a trigger's in another table
         reader = self.source.reader
         reasons = dict.fromkeys(reader.carried, "None, where the column takes no NULL")

@@ -26,7 +26,7 @@ class Chunk:
 
     @property
     def has_cells(self) -> bool:
-        """Whether a value can't be carried as text: only VALUES can carry those."""
+        """Whether a value is an expression, or one that only the driver can adapt."""
         return any(texts.cells for texts in self.texts)
 
 

@@ -604,12 +604,13 @@ def test_null_and_empty_arrays_are_two_keys(kind, strategy):
         assert getattr(result, status) == result.total == 3
 
 
-def test_null_in_another_table(strategy, tables):
+@pytest.mark.parametrize("audit", ["audit", "product"])
+def test_null_in_another_table(strategy, tables, audit):
     """A NOT NULL that a trigger meets in another table is not blamed on a row."""
     tables(
-        "CREATE TABLE audit (price int NOT NULL);"
+        f"CREATE TABLE {audit} (price int NOT NULL);"
         "CREATE FUNCTION audited() RETURNS trigger LANGUAGE plpgsql AS "
-        "$$ BEGIN INSERT INTO audit VALUES (NEW.price); RETURN NEW; END $$;"
+        f"$$ BEGIN INSERT INTO {audit} VALUES (NEW.price); RETURN NEW; END $$;"
         "CREATE TRIGGER audited BEFORE INSERT ON tests_product FOR EACH ROW "
         "EXECUTE FUNCTION audited()"
     )

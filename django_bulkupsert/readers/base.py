@@ -11,9 +11,7 @@ from django.db import models
 
 from ..columns import Column
 from ..encode import Fault
-from ..errors import (
-    OptionError,
-)
+from ..errors import OptionError, RowTypeError
 from ..fields import (
     DatabaseDefault,
     Field,
@@ -108,6 +106,20 @@ class Reader:
                 ask: Any = self.carried[i].field
                 keys = [ask.get_pk_value_on_save(None) if key is None else key for key in values]
                 columns[i] = [None if type(key) is DatabaseDefault else key for key in keys]
+
+
+def check_types(
+    rows: Sequence[Any], start: int, taken: Callable[[type], bool], instead: str
+) -> None:
+    """Check that each row is of a type that is taken.
+
+    Raises:
+        RowTypeError: One is not; ``instead`` says what it should be.
+    """
+    wrong = {kind for kind in set(map(type, rows)) if not taken(kind)}
+    if wrong:
+        offset = next(i for i, row in enumerate(rows) if type(row) in wrong)
+        raise RowTypeError(start + offset, None, f"{described(rows[offset])}, where {instead}")
 
 
 def is_sequence(kind: type) -> bool:

@@ -10,23 +10,10 @@ from uuid import UUID
 from django.db import models
 
 from ..columns import Column
-from ..errors import (
-    OptionError,
-    RowFieldsError,
-    RowTypeError,
-    RowValueError,
-    UnsavedRelatedError,
-    listing,
-)
-from ..fields import (
-    Field,
-    has_database_default,
-    has_own_pre_save,
-    is_clock,
-    is_generated,
-)
+from ..errors import OptionError, RowFieldsError, RowValueError, UnsavedRelatedError, listing
+from ..fields import Field, has_database_default, has_own_pre_save, is_clock, is_generated
 from ..target import Model, resolve_all
-from .base import Constant, Reader, described, is_sequence
+from .base import Constant, Reader, check_types, described, is_sequence
 
 
 class GivenReader(Reader):
@@ -139,14 +126,9 @@ class MappingReader(GivenReader):
         self.getter = itemgetter(*self.keys)
 
     def _columns(self, rows: list[Any], start: int) -> list[Sequence[Any]]:
-        for kind in set(map(type, rows)):
-            if not issubclass(kind, Mapping):
-                offset = next(i for i, row in enumerate(rows) if type(row) is kind)
-                raise RowTypeError(
-                    start + offset, None, f"{described(rows[offset])}, where row 0 is a mapping"
-                )
-            if kind is not dict:  # one that makes up a missing key would hide that it is
-                self._check_keys([row for row in rows if type(row) is kind], rows, start)
+        check_types(rows, start, lambda kind: issubclass(kind, Mapping), "row 0 is a mapping")
+        # A mapping that makes up a missing key would hide that it is.
+        self._check_keys([row for row in rows if type(row) is not dict], rows, start)
         if set(map(len, rows)) != {len(self.keys)}:
             self._check_keys(rows, rows, start)
         try:
@@ -176,12 +158,7 @@ class SequenceReader(GivenReader):
     """Reads tuples and lists; ``fields`` names what they hold."""
 
     def _columns(self, rows: list[Any], start: int) -> list[Sequence[Any]]:
-        for kind in set(map(type, rows)):
-            if not is_sequence(kind):
-                offset = next(i for i, row in enumerate(rows) if type(row) is kind)
-                raise RowTypeError(
-                    start + offset, None, f"{described(rows[offset])}, where row 0 is a sequence"
-                )
+        check_types(rows, start, is_sequence, "row 0 is a sequence")
         if set(map(len, rows)) != {len(self.given)}:
             offset = next(i for i, row in enumerate(rows) if len(row) != len(self.given))
             raise RowFieldsError(

@@ -11,19 +11,10 @@ from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttrib
 from django.db.models.query_utils import DeferredAttribute
 
 from ..columns import Column
-from ..errors import (
-    RowFieldsError,
-    RowTypeError,
-    UnsavedRelatedError,
-    listing,
-)
-from ..fields import (
-    Field,
-    is_clock,
-    is_generated,
-)
+from ..errors import RowFieldsError, UnsavedRelatedError, listing
+from ..fields import Field, is_clock, is_generated
 from ..target import Model
-from .base import Reader, described
+from .base import Reader, check_types
 
 _PLAIN = (DeferredAttribute, ForeignKeyDeferredAttribute)
 
@@ -37,16 +28,16 @@ class InstanceReader(Reader):
         carried = [field for field in given if not is_clock(field)]
         self._carry(carried)
         self.constants = tuple(self._clock(field) for field in given if is_clock(field))
-        # What an instance holds is read from its __dict__, unless the field wants to be asked.
         self.names = [field.attname for field in carried]
         meta: Any = model._meta
         self.related = bool(meta.private_fields) or any(field.is_relation for field in carried)
 
     def read(self, rows: list[Any], start: int) -> list[Sequence[Any]]:
         """Return the values of each carried column."""
-        self._check_types(rows, start)
+        check_types(rows, start, self._takes, f"{self.model._meta.label} instances are written")
         if self.related:
             self._check_related(rows, start)
+        # What an instance holds is read from its __dict__, unless the field wants to be asked.
         held = [row.__dict__ for row in rows]
         plain = set(self.names).intersection(*map(self._plain, set(map(type, rows))))
         lazy = {
@@ -76,20 +67,10 @@ class InstanceReader(Reader):
         """Return the names that a class reads from the instance's __dict__ and nowhere else."""
         return {name for name in self.names if type(getattr(kind, name)) in _PLAIN}
 
-    def _check_types(self, rows: list[Any], start: int) -> None:
+    def _takes(self, kind: type) -> bool:
+        """Whether a class is the model's own, or a proxy of it."""
         own = self.model._meta.concrete_model
-        wrong = {
-            kind
-            for kind in set(map(type, rows))
-            if not issubclass(kind, models.Model) or kind._meta.concrete_model is not own
-        }
-        if wrong:
-            offset = next(i for i, row in enumerate(rows) if type(row) in wrong)
-            raise RowTypeError(
-                start + offset,
-                None,
-                f"{described(rows[offset])}, where {self.model._meta.label} instances are written",
-            )
+        return issubclass(kind, models.Model) and kind._meta.concrete_model is own
 
     def _check_deferred(self, rows: list[Any], start: int) -> None:
         for offset, row in enumerate(rows):

@@ -43,7 +43,7 @@ class StagingRelation:
         self.connection = connection
         self.cursor = cursor
         self.slots = slots
-        self.defaulted: set[Slot] = set()  # those of which a row is left to the default
+        self.flagged: set[Fragment] = set()  # flags by which a row is left to a default
         name = f"bulkupsert_{secrets.token_hex(8)}"
         self.name = compose("pg_temp.{name}", name=identifier(name))
         compose(
@@ -80,7 +80,7 @@ class StagingRelation:
             if texts.cells:
                 self._fill(slot, {chunk.start + at: cell for at, cell in texts.cells.items()})
             if slot.is_flag and "t" in texts.values:
-                self.defaulted.add(slot)
+                self.flagged.add(slot.alias)
 
     def _fill(self, slot: Slot, cells: Mapping[int, Fragment]) -> None:
         """Compute the expressions of a column, which COPY left NULL.
@@ -103,14 +103,13 @@ class StagingRelation:
     def _fill_defaults(self) -> None:
         """Put the database's default into the rows that are left to it, once for each."""
         for slot in self.slots:
-            flagged = [flag for flag in self.defaulted if flag.alias == slot.flag]
-            if flagged:
+            if slot.flag is not None and slot.flag in self.flagged:
                 compose(
                     "UPDATE {name} SET {alias} = {default} WHERE {flag}",
                     name=self.name,
                     alias=slot.alias,
                     default=slot.column.database_default(),
-                    flag=flagged[0].alias,
+                    flag=slot.flag,
                 ).execute(self.cursor)
 
     def _located(self, error: DatabaseError, chunk: Chunk) -> RowError | None:
