@@ -25,7 +25,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from django_bulkupsert import engine
+from django_bulkupsert.engine import call
 from django_bulkupsert.relations.staging import StagingRelation
 from testproject.airports.data import airports
 from testproject.airports.models import Airport
@@ -121,7 +121,7 @@ def main() -> None:
         changed = [{**row, "elevation": row["elevation"] + 1} for row in stored]
 
         def work() -> None:
-            with mock.patch.object(engine, "CHUNK_ROWS", size):
+            with mock.patch.object(call, "CHUNK_ROWS", size):
                 upsert(changed, "copy")()
 
         return work

@@ -9,6 +9,7 @@ from .errors import (
     OptionError,
     RowConstraintError,
     RowError,
+    RowExpressionError,
     RowFieldsError,
     RowTypeError,
     RowValueError,
@@ -17,8 +18,9 @@ from .errors import (
     UnsupportedDatabase,
     UnsupportedModel,
 )
+from .expressions import Excluded
 from .managers import BulkUpsertManager, BulkUpsertQuerySet
-from .result import UpsertResult
+from .result import ReturnedRow, UpdateResult, UpsertResult
 
 __version__ = "0.1.0"
 
@@ -27,10 +29,13 @@ __all__ = [
     "BulkUpsertManager",
     "BulkUpsertQuerySet",
     "DuplicateKeysError",
+    "Excluded",
     "MatchError",
     "OptionError",
+    "ReturnedRow",
     "RowConstraintError",
     "RowError",
+    "RowExpressionError",
     "RowFieldsError",
     "RowTypeError",
     "RowValueError",
@@ -38,5 +43,6 @@ __all__ = [
     "UnsavedRelatedError",
     "UnsupportedDatabase",
     "UnsupportedModel",
+    "UpdateResult",
     "UpsertResult",
 ]

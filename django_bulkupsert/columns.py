@@ -31,6 +31,7 @@ class Column:
     Attributes:
         field: The model's field.
         name: The column's quoted name.
+        table: Its table's, which with multi-table inheritance may be a parent's.
         base_type: Its type as casts name it, see :func:`cast_type`; None: no cast is safe.
         collation: The model's own collation of the column, or None.
         ready: Per type, the loop for values that need no preparation.
@@ -42,6 +43,7 @@ class Column:
 
     field: Field
     name: Fragment
+    table: Fragment
     base_type: Fragment | None
     collation: str | None
     ready: Mapping[type, Renderer]
@@ -61,6 +63,7 @@ class Column:
         return cls(
             field=field,
             name=identifier(field.column or ""),
+            table=identifier(field.model._meta.db_table),
             base_type=None if base is None else raw(base),
             collation=field.db_parameters(connection).get("collation"),
             ready=ready(field, longest, bounds),
@@ -69,6 +72,11 @@ class Column:
             placeholder=_placeholder(field),
             connection=connection,
         )
+
+    @property
+    def stored(self) -> Fragment:
+        """The column in a statement, where its table is never given another name."""
+        return compose("{table}.{name}", table=self.table, name=self.name)
 
     @property
     def is_text(self) -> bool:

@@ -10,6 +10,7 @@
     │   └── MatchError                              no unique constraint covers the match
     ├── DuplicateKeysError      IntegrityError      the input holds a key more than once
     └── RowError                                    one row is at fault: .index, .field
+        ├── RowExpressionError  FieldError          an expression that can't be used there
         ├── RowTypeError        TypeError           the row is of no kind that is taken
         ├── RowFieldsError      ValueError          the row's fields differ from the first row's
         ├── RowValueError       DataError, ValueError   a value that the column can't hold
@@ -29,7 +30,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
-from django.core.exceptions import FieldDoesNotExist
+from django.core.exceptions import FieldDoesNotExist, FieldError
 from django.db import DataError, IntegrityError, NotSupportedError
 
 
@@ -126,6 +127,10 @@ class RowTypeError(RowError, TypeError):
 
 class RowFieldsError(RowError, ValueError):
     """The row gives other fields than the first row does."""
+
+
+class RowExpressionError(RowError, FieldError, ValueError):
+    """The row holds an SQL expression that can't be used there."""
 
 
 class RowValueError(RowError, DataError, ValueError):

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from asgiref.sync import sync_to_async
 from django.db import models
 
-from . import engine
-from .plan import Options
-from .result import UpsertResult
+from .engine import update, upsert
+from .plans.update import UpdateOptions
+from .plans.upsert import UpsertOptions
+from .result import UpdateResult, UpsertResult
 
 ModelT = TypeVar("ModelT", bound=models.Model)
 
@@ -64,7 +66,7 @@ class BulkMethods:
 
         The SQL is PostgreSQL's INSERT .. ON CONFLICT (manual: SQL Commands, INSERT).
         """
-        options = Options(
+        options = UpsertOptions(
             fields=fields,
             unique_fields=unique_fields,
             update_fields=update_fields,
@@ -73,12 +75,106 @@ class BulkMethods:
             strategy=strategy,
         )
         self._for_write = True
-        return engine.run(self.model, rows, options, self.db)
+        return upsert.run(self.model, rows, options, self.db)
 
     bulk_upsert.alters_data = True  # type: ignore[attr-defined]
 
+    def bulk_update(
+        self: Any,
+        objs: Iterable[models.Model],
+        fields: Iterable[str],
+        batch_size: int | None = None,
+        *,
+        match_fields: Iterable[str] | None = None,
+        where: Any = None,
+        skip_unchanged: bool = False,
+        returning: Iterable[str] | None = None,
+        strategy: str | None = None,
+    ) -> UpdateResult:
+        """Update the named fields of the rows that model instances stand for.
 
-class BulkUpsertQuerySet(BulkMethods, models.QuerySet[ModelT, ModelT]):
+        Takes the place of Django's ``bulk_update``, and is called as that is. Only rows that the
+        queryset's own filter lets through are updated, and counted. Where several instances
+        stand for one row, the first counts. The instances stay as they are.
+
+        All or nothing: one statement, which locks the rows in the order of their keys first, so
+        that calls which overlap don't deadlock.
+
+        Args:
+            objs: Any iterable of instances, walked once. Their attributes may be expressions:
+                ``F("stock") - 1``.
+            fields: The names of the fields to update. ``auto_now`` fields that are not among
+                them are set to the time of the call.
+            batch_size: The most rows that are sent to the server at a time, where there are many.
+                However they are sent, one statement updates them all.
+            match_fields: The fields by which instances are matched to stored rows, unique or
+                not; a None matches a NULL. None: the primary key.
+            where: A condition (a Q) over the stored row, ``F("name")``, and the instance,
+                ``Excluded("name")``. Rows that it doesn't hold for are skipped.
+            skip_unchanged: Leave a stored row alone, unwritten and unlocked, whose values
+                would not change; an ``auto_now`` field that is not named is no change.
+            returning: Names of fields whose stored values, after the update, are wanted; the
+                result then has ``rows``.
+            strategy: How rows travel: "values", "unnest" or "copy". None: by their number, and
+                what they hold. The first two hold all rows in memory; "copy" a few thousand.
+
+        Returns:
+            How many stored rows matched, as an int that also tells how many of them were
+            updated, unchanged and skipped.
+
+        Raises:
+            OptionError: A keyword can't be taken; nothing was sent.
+            RowError: A row can't be taken or stored; the error has its index and field.
+            django.db.Error: Whatever else the server refuses.
+
+        The SQL is PostgreSQL's UPDATE .. FROM (manual: SQL Commands, UPDATE).
+        """
+        options = UpdateOptions(
+            fields=fields,
+            batch_size=batch_size,
+            match_fields=match_fields,
+            where=where,
+            skip_unchanged=skip_unchanged,
+            returning=returning,
+            strategy=strategy,
+        )
+        self._for_write = True
+        return update.run(self, objs, options)
+
+    bulk_update.alters_data = True  # type: ignore[attr-defined]
+
+    async def abulk_update(
+        self: Any,
+        objs: Iterable[models.Model],
+        fields: Iterable[str],
+        batch_size: int | None = None,
+        *,
+        match_fields: Iterable[str] | None = None,
+        where: Any = None,
+        skip_unchanged: bool = False,
+        returning: Iterable[str] | None = None,
+        strategy: str | None = None,
+    ) -> UpdateResult:
+        """Do what ``bulk_update`` does, from asynchronous code.
+
+        The work, the walk over ``objs`` included, is done in the thread in which Django keeps its
+        connections.
+        """
+        return await sync_to_async(self.bulk_update)(
+            objs,
+            fields,
+            batch_size,
+            match_fields=match_fields,
+            where=where,
+            skip_unchanged=skip_unchanged,
+            returning=returning,
+            strategy=strategy,
+        )
+
+    abulk_update.alters_data = True  # type: ignore[attr-defined]
+
+
+class BulkUpsertQuerySet(BulkMethods, models.QuerySet[ModelT, ModelT]):  # type: ignore[misc]
     """A queryset that writes many rows at once."""
 
 
@@ -92,7 +188,9 @@ if TYPE_CHECKING:
         def using(self, alias: str | None) -> BulkUpsertQuerySet[ModelT]: ...
 
 else:
-    _Manager = models.Manager.from_queryset(BulkUpsertQuerySet)
+
+    class _Manager(models.manager.BaseManager.from_queryset(BulkUpsertQuerySet), models.Manager):
+        pass  # the methods, ours among them, and a Manager for whoever asks
 
 
 class BulkUpsertManager(_Manager[ModelT]):

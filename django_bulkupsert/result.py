@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Any
 
 
 class Status(IntEnum):
@@ -60,3 +61,57 @@ class UpsertResult:
             f"{self.created:,} created, {self.updated:,} updated, "
             f"{self.unchanged:,} unchanged, {self.skipped:,} skipped"
         )
+
+
+@dataclass(frozen=True)
+class ReturnedRow:
+    """One row of the table, as it is after the call.
+
+    ``row["price"]`` is the value of a field that ``returning`` names.
+
+    Attributes:
+        index: The position, from 0, of the row of the input that it was written from.
+        values: The values by the names that ``returning`` gave.
+    """
+
+    index: int
+    values: dict[str, Any]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.values[name]
+
+
+class UpdateResult(int):
+    """How many stored rows matched: an int, as Django's ``bulk_update`` returns, that knows more.
+
+    Attributes:
+        updated: Stored rows that were written.
+        unchanged: Stored rows that held the same values already, and were left alone
+            (``skip_unchanged``). ``updated + unchanged`` is the int itself.
+        skipped: Stored rows that ``where`` held back, or that a trigger swallowed.
+        rows: With ``returning``: the rows that were written, in the order of the input; else
+            None.
+    """
+
+    updated: int
+    unchanged: int
+    skipped: int
+    rows: list[ReturnedRow] | None
+
+    def __new__(
+        cls,
+        updated: int = 0,
+        unchanged: int = 0,
+        skipped: int = 0,
+        rows: list[ReturnedRow] | None = None,
+    ) -> UpdateResult:
+        """Count ``updated + unchanged``."""
+        self = super().__new__(cls, updated + unchanged)
+        self.updated = updated
+        self.unchanged = unchanged
+        self.skipped = skipped
+        self.rows = rows
+        return self
+
+    def __getnewargs__(self) -> tuple[Any, ...]:  # type: ignore[override]
+        return self.updated, self.unchanged, self.skipped, self.rows

@@ -37,6 +37,7 @@ class Rows:
         objects: The model instances pulled so far, where rows are instances; else None.
         count: How many rows were encoded so far.
         with_pk: How many of them gave a primary key.
+        first_null: Of each column in which one of them gave None: the first such row's position.
     """
 
     def __init__(self, reader: Reader, iterator: Iterator[Any]) -> None:
@@ -45,6 +46,7 @@ class Rows:
         self.objects: list[Any] | None = [] if isinstance(reader, InstanceReader) else None
         self.count = 0
         self.with_pk = 0
+        self.first_null: dict[Column, int] = {}
 
     @property
     def without_pk(self) -> int:
@@ -101,6 +103,8 @@ class Rows:
                     column.field.name,
                     "an SQL expression, where a primary key has to be a value",
                 )
+            if encoded.nulls and column not in self.first_null and None in given:
+                self.first_null[column] = start + list(given).index(None)
             texts.append(encoded)
             if flags:
                 marks: list[str | None] = ["t" if flag else "f" for flag in flags]

@@ -1,4 +1,4 @@
-"""What the server can tell, asked once per connection."""
+"""What the server can tell and do, asked once per connection."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from weakref import WeakKeyDictionary
 from .sql import Fragment
 
 _plain_tables: WeakKeyDictionary[Any, dict[str, bool]] = WeakKeyDictionary()
+_refuses_locks: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+_may_refuse_locks: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 
 
 def created_by(connection: Any, table: Fragment) -> str:
@@ -21,3 +23,25 @@ def created_by(connection: Any, table: Fragment) -> str:
             cursor.execute("SELECT relkind = 'r' FROM pg_class WHERE oid = to_regclass(%s)", [name])
             known[name] = bool((cursor.fetchone() or [False])[0])
     return "xmax" if known[name] else "join"
+
+
+def locks_rows(connection: Any) -> bool:
+    """Whether the server locks rows in a SELECT, as far as is known."""
+    return not _refuses_locks.get(connection, False)
+
+
+def note_refusal(connection: Any) -> None:
+    """Remember that it doesn't."""
+    _refuses_locks[connection] = True
+
+
+def may_refuse_locks(connection: Any) -> bool:
+    """Whether the server is one of those that don't lock rows of some tables: it has Citus.
+
+    Asked by a cursor of the driver's own, so that nobody's count of queries is one too high.
+    """
+    if connection not in _may_refuse_locks:
+        with connection.connection.cursor() as cursor:
+            cursor.execute("SELECT to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL")
+            _may_refuse_locks[connection] = cursor.fetchone()[0]
+    return _may_refuse_locks[connection]

@@ -26,9 +26,15 @@ class Fragment:
         """Run the fragment as a statement.
 
         Without parameters the drivers don't look for placeholders (nor, psycopg2, undouble
-        the ``%``), so the text is sent as it is meant.
+        the ``%``), so the text is sent as it is meant. Of more parameters than the protocol can
+        number, where the server would bind them, the driver makes literals itself.
         """
-        if self.params:
+        connection = cursor.db
+        if len(self.params) > MOST_PARAMETERS and getattr(
+            connection.features, "uses_server_side_binding", False
+        ):
+            cursor.execute(connection.ops.compose_sql(self.text, self.params))
+        elif self.params:
             cursor.execute(self.text, self.params)
         else:
             cursor.execute(self.plain())
@@ -42,6 +48,10 @@ class Fragment:
 
 EMPTY = Fragment("")
 
+#: Most parameters that a server can bind in one statement: a 16-bit count.
+MOST_PARAMETERS = 65_535
+
+_LAST = re.compile(r'"(?:[^"]|"")+"$')
 _QUOTED = re.compile(r'"(?:[^"]|"")+"(?:\."(?:[^"]|"")+")*')
 
 
@@ -59,6 +69,11 @@ def identifier(name: str) -> Fragment:
     if not _QUOTED.fullmatch(name):
         name = '"' + name.replace('"', '""') + '"'
     return Fragment(name.replace("%", "%%"))
+
+
+def unqualified(table: Fragment) -> Fragment:
+    """Return the last part of a quoted name: a table's own, without its schema."""
+    return Fragment(_LAST.search(table.text)[0])  # type: ignore[index]
 
 
 def value(param: Any) -> Fragment:

@@ -75,11 +75,15 @@ def resolve(model: Model, name: Any, option: str) -> Field:
         field = None
     if field in meta.concrete_fields:
         return cast(Field, field)
-    known = [each.name for each in meta.concrete_fields]
-    near = get_close_matches(name, known, n=3)
     found = "is no field" if field is None else "is no column"
-    hint = f"did you mean {listing(near)}?" if near else f"it has {listing(known, 25)}"
-    raise UnknownFieldError(f"{option}: {name!r} {found} of {meta.label}; {hint}")
+    raise UnknownFieldError(f"{option}: {name!r} {found} of {meta.label}; {nearest(model, name)}")
+
+
+def nearest(model: Model, name: str) -> str:
+    """Return the names that may have been meant by one that is none."""
+    known = [each.name for each in model._meta.concrete_fields]
+    near = get_close_matches(name, known, n=3)
+    return f"did you mean {listing(near)}?" if near else f"it has {listing(known, 25)}"
 
 
 def resolve_all(model: Model, names: Any, option: str) -> tuple[Field, ...]:

@@ -8,30 +8,41 @@ import inspect
 import re
 from pathlib import Path
 
+import pytest
+from django.db.models import QuerySet
+
 import django_bulkupsert
 from django_bulkupsert import BulkUpsertManager, BulkUpsertQuerySet
-from django_bulkupsert.plan import Options
+from django_bulkupsert.plans.update import UpdateOptions
+from django_bulkupsert.plans.upsert import UpsertOptions
 
 PACKAGE = Path(django_bulkupsert.__file__).parent
+
+METHODS = ["bulk_upsert", "bulk_update", "abulk_update"]
 
 #: A module imports only from those below it; one line is one level.
 LEVELS = [
     ["__init__", "apps"],
     ["managers"],
-    ["engine"],
+    ["engine.__init__", "engine.update", "engine.upsert"],
+    ["engine.call"],
     ["server", "marks"],
-    ["statements.__init__", "statements.questions", "statements.upsert"],
+    ["statements.__init__", "statements.questions", "statements.upsert", "statements.update"],
+    ["statements.keyed"],
     ["statements.over"],
-    ["plan"],
+    ["plans.__init__", "plans.upsert", "plans.update"],
+    ["plans.base"],
     ["relations.__init__"],
     ["relations.staging"],
     ["relations.unnest", "relations.values"],
-    ["relations.slots"],
+    ["relations.base", "relations.slots"],
     ["rows"],
     ["readers.__init__"],
-    ["readers.given", "readers.instances"],
+    ["readers.given", "readers.instances", "readers.updates"],
     ["readers.base"],
-    ["columns", "target"],
+    ["compiling"],
+    ["columns", "expressions"],
+    ["target"],
     ["loops"],
     ["encode"],
     ["driver"],
@@ -118,22 +129,51 @@ def test_sql_is_born_in_one_place():
 def test_no_file_grew_two_reasons():
     """A file past this length is asked what its second reason is."""
     longest = {name: len(path.read_text().splitlines()) for name, path in modules().items()}
-    allowed = {"statements.upsert": 400}  # one statement, told whole
+    allowed = {"statements.upsert": 400, "statements.update": 400}  # one statement, told whole
     for name, lines in longest.items():
         assert lines <= allowed.get(name, 300), name
 
 
 def test_methods_change_data():
     """Templates may not call them."""
-    assert BulkUpsertQuerySet.bulk_upsert.alters_data
-    assert BulkUpsertManager.bulk_upsert.alters_data
+    for name in METHODS:
+        assert getattr(BulkUpsertQuerySet, name).alters_data
+        assert getattr(BulkUpsertManager, name).alters_data
 
 
-def test_manager_has_the_querysets_signature():
-    """The manager's method is called as the queryset's is."""
-    manager = inspect.signature(BulkUpsertManager.bulk_upsert)
-    queryset = inspect.signature(BulkUpsertQuerySet.bulk_upsert)
-    assert manager == queryset
-    options = dataclasses.fields(Options)
-    assert [*queryset.parameters][2:] == [field.name for field in options]
-    assert [p.default for p in queryset.parameters.values()][2:] == [f.default for f in options]
+@pytest.mark.parametrize("name", METHODS)
+def test_manager_has_the_querysets_signature(name):
+    """The manager's method is called, and documented, as the queryset's is."""
+    manager, queryset = getattr(BulkUpsertManager, name), getattr(BulkUpsertQuerySet, name)
+    assert inspect.signature(manager) == inspect.signature(queryset)
+    assert manager.__doc__ == queryset.__doc__
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("bulk_upsert", UpsertOptions), ("bulk_update", UpdateOptions)]
+)
+def test_options_are_the_keywords(name, options):
+    """Keywords are packed once: each method's options are its keywords, in order."""
+    parameters = [*inspect.signature(getattr(BulkUpsertQuerySet, name)).parameters.values()][2:]
+    fields = dataclasses.fields(options)
+    assert [each.name for each in parameters] == [field.name for field in fields]
+    for parameter, field in zip(parameters, fields, strict=True):
+        if parameter.default is not inspect.Parameter.empty:
+            assert parameter.default == field.default
+
+
+@pytest.mark.parametrize("name", ["bulk_update"])
+def test_async_twins_have_the_same_keywords(name):
+    """Each method's twin is called as the method is."""
+    twin = getattr(BulkUpsertQuerySet, f"a{name}")
+    assert inspect.iscoroutinefunction(twin)
+    assert inspect.signature(twin) == inspect.signature(getattr(BulkUpsertQuerySet, name))
+
+
+def test_bulk_update_is_called_as_djangos_is():
+    """Django's parameters come first, in Django's order, with Django's defaults."""
+    ours = [*inspect.signature(BulkUpsertQuerySet.bulk_update).parameters.values()]
+    djangos = [*inspect.signature(QuerySet.bulk_update).parameters.values()]
+    for mine, theirs in zip(ours, djangos, strict=False):
+        assert (mine.name, mine.default, mine.kind) == (theirs.name, theirs.default, theirs.kind)
+    assert all(each.kind is each.KEYWORD_ONLY for each in ours[len(djangos) :])

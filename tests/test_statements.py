@@ -7,7 +7,7 @@ import re
 import pytest
 from django.db import connection
 
-from django_bulkupsert.plan import Options, Plan
+from django_bulkupsert.plans.upsert import UpsertOptions, UpsertPlan
 from django_bulkupsert.relations import UnnestRelation, ValuesRelation, slots_of
 from django_bulkupsert.rows import open_rows
 from django_bulkupsert.statements.questions import duplicates, stored_keys
@@ -43,7 +43,7 @@ def relation(request):
 
 def made(model, rows, relation, part=None, created_by="old", **options) -> Upsert:
     """Make the statement of a call."""
-    plan = Plan(model, Options(**options), connection)
+    plan = UpsertPlan(model, UpsertOptions(**options), connection)
     source = open_rows(model, rows, plan.fields, plan.column)
     write = plan.bind(source.reader)
     slots = slots_of(source.reader)

@@ -18,8 +18,9 @@ from ..target import Model
 from .base import Constant, Reader, described, is_sequence
 from .given import MappingReader, SequenceReader
 from .instances import InstanceReader
+from .updates import UpdateReader
 
-__all__ = ["Constant", "InstanceReader", "Reader", "reader_of"]
+__all__ = ["Constant", "InstanceReader", "Reader", "UpdateReader", "reader_of"]
 
 
 def reader_of(

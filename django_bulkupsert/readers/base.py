@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from types import SimpleNamespace
 from typing import Any
 
 from django.db import models
+from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttribute
+from django.db.models.query_utils import DeferredAttribute
 
 from ..columns import Column
 from ..encode import Fault
-from ..errors import OptionError, RowTypeError
+from ..errors import OptionError, RowTypeError, UnsavedRelatedError
 from ..fields import (
     DatabaseDefault,
     Field,
@@ -120,6 +123,59 @@ def check_types(
     if wrong:
         offset = next(i for i, row in enumerate(rows) if type(row) in wrong)
         raise RowTypeError(start + offset, None, f"{described(rows[offset])}, where {instead}")
+
+
+def attributes(model: Model, rows: Sequence[Any], names: Sequence[str]) -> list[Sequence[Any]]:
+    """Return the named attributes of instances, column by column.
+
+    What an instance holds is read from its __dict__, unless the field wants to be asked.
+
+    Raises:
+        KeyError: An instance doesn't hold one: it is deferred.
+    """
+    held = [row.__dict__ for row in rows]
+    plain = set(names)
+    for kind in set(map(type, rows)):
+        plain = {name for name in plain if type(getattr(kind, name)) in _PLAIN}
+    lazy = {
+        name for name in set(names) - plain if isinstance(getattr(model, name), DeferredAttribute)
+    }
+    if lazy and any(map(lazy.difference, held)):
+        raise KeyError(next(iter(lazy)))
+    return [
+        list(map(itemgetter(name), held)) if name in plain else [getattr(row, name) for row in rows]
+        for name in names
+    ]
+
+
+_PLAIN = (DeferredAttribute, ForeignKeyDeferredAttribute)
+
+
+def check_related(
+    rows: Sequence[Any], start: int, operation: str, fields: Sequence[Field] | None = None
+) -> None:
+    """Check that related objects are saved, and take over their keys, as saving does.
+
+    Raises:
+        UnsavedRelatedError: One is not.
+    """
+    for offset, row in enumerate(rows):
+        if not row._state.fields_cache:
+            continue
+        try:
+            row._prepare_related_fields_for_save(operation_name=operation, fields=fields)
+        except ValueError as error:
+            name = next(
+                (
+                    field.name
+                    for field in fields or (*row._meta.concrete_fields, *row._meta.private_fields)
+                    if field.is_relation
+                    and field.name in row._state.fields_cache
+                    and getattr(row._state.fields_cache[field.name], "pk", 0) is None
+                ),
+                None,
+            )
+            raise UnsavedRelatedError(start + offset, name, str(error)) from error
 
 
 def is_sequence(kind: type) -> bool:

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from operator import itemgetter
 from typing import Any
 
 from django.db import models
-from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttribute
-from django.db.models.query_utils import DeferredAttribute
 
 from ..columns import Column
-from ..errors import RowFieldsError, UnsavedRelatedError, listing
+from ..errors import RowFieldsError, listing
 from ..fields import Field, is_clock, is_generated
 from ..target import Model
-from .base import Reader, check_types
-
-_PLAIN = (DeferredAttribute, ForeignKeyDeferredAttribute)
+from .base import Reader, attributes, check_related, check_types
 
 
 class InstanceReader(Reader):
@@ -36,24 +31,9 @@ class InstanceReader(Reader):
         """Return the values of each carried column."""
         check_types(rows, start, self._takes, f"{self.model._meta.label} instances are written")
         if self.related:
-            self._check_related(rows, start)
-        # What an instance holds is read from its __dict__, unless the field wants to be asked.
-        held = [row.__dict__ for row in rows]
-        plain = set(self.names).intersection(*map(self._plain, set(map(type, rows))))
-        lazy = {
-            name
-            for name in set(self.names) - plain
-            if isinstance(getattr(self.model, name), DeferredAttribute)
-        }
-        if lazy and any(map(lazy.difference, held)):
-            self._check_deferred(rows, start)
+            check_related(rows, start, "bulk_upsert")
         try:
-            columns: list[Sequence[Any]] = [
-                list(map(itemgetter(name), held))
-                if name in plain
-                else [getattr(row, name) for row in rows]
-                for name in self.names
-            ]
+            columns = attributes(self.model, rows, self.names)
         except KeyError:
             self._check_deferred(rows, start)
             raise
@@ -62,10 +42,6 @@ class InstanceReader(Reader):
             columns[i] = [field.pre_save(row, True) for row in rows]
         self._keys(columns)
         return columns
-
-    def _plain(self, kind: type) -> set[str]:
-        """Return the names that a class reads from the instance's __dict__ and nowhere else."""
-        return {name for name in self.names if type(getattr(kind, name)) in _PLAIN}
 
     def _takes(self, kind: type) -> bool:
         """Whether a class is the model's own, or a proxy of it."""
@@ -82,22 +58,3 @@ class InstanceReader(Reader):
                     f"{listing(map(repr, deferred))} deferred, and would take a query of each row; "
                     "load the instance whole",
                 ) from None
-
-    def _check_related(self, rows: list[Any], start: int) -> None:
-        for offset, row in enumerate(rows):
-            if not row._state.fields_cache:
-                continue
-            try:
-                row._prepare_related_fields_for_save(operation_name="bulk_upsert")
-            except ValueError as error:
-                name = next(
-                    (
-                        field.name
-                        for field in (*row._meta.concrete_fields, *row._meta.private_fields)
-                        if field.is_relation
-                        and field.name in row._state.fields_cache
-                        and getattr(row._state.fields_cache[field.name], "pk", 0) is None
-                    ),
-                    None,
-                )
-                raise UnsavedRelatedError(start + offset, name, str(error)) from error

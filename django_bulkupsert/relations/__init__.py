@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
-from ..sql import Fragment
+from .base import Relation
 from .slots import Slot, slots_of
 from .staging import StagingRelation, find_fault
 from .unnest import UnnestRelation
-from .values import MOST_PARAMETERS, ValuesRelation
+from .values import ValuesRelation
 
 __all__ = [
     "CHUNK_ROWS",
-    "MOST_PARAMETERS",
     "STRATEGIES",
     "UNNEST_ROWS",
     "Relation",
@@ -34,20 +31,3 @@ UNNEST_ROWS = 2_000
 #: Rows that are encoded and sent by one COPY. Set by benchmarks/thresholds.py: from 500 to
 #: 10,000 all are alike, and fewer chunks are fewer round trips.
 CHUNK_ROWS = 5_000
-
-
-class Relation(Protocol):
-    """What a statement needs to know of a relation.
-
-    Attributes:
-        exact_types: Whether its columns have the very types of the table's columns, rather
-            than those that the model names.
-    """
-
-    exact_types: bool
-
-    def prelude(self) -> Fragment:
-        """Return the CTE that the statement starts with; empty if there is none."""
-
-    def source(self) -> Fragment:
-        """Return the FROM item, known as bu_r: an ord (the input's position) and the slots."""

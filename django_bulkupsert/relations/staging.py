@@ -16,7 +16,8 @@ from ..driver import copy_in, diagnostics
 from ..encode import copy_lines
 from ..errors import RowConstraintError, RowError, RowValueError
 from ..rows import Chunk
-from ..sql import Fragment, comma, compose, identifier, join, raw
+from ..sql import EMPTY, Fragment, comma, compose, identifier, join, raw
+from .base import Relation
 from .slots import Slot, aliases
 
 #: Errors whose DETAIL tells more without telling the value: out of range, untranslatable.
@@ -26,7 +27,7 @@ _TELLING = ("22003", "22P05")
 CELLS_ROWS = 1_000
 
 
-class StagingRelation:
+class StagingRelation(Relation):
     """Carries any number of chunks.
 
     The table's columns have the types of the target's, with their lengths, so that COPY itself
@@ -37,9 +38,7 @@ class StagingRelation:
 
     exact_types = True
 
-    def __init__(
-        self, connection: Any, cursor: Any, table: Fragment, slots: Sequence[Slot]
-    ) -> None:
+    def __init__(self, connection: Any, cursor: Any, slots: Sequence[Slot]) -> None:
         self.connection = connection
         self.cursor = cursor
         self.slots = slots
@@ -48,13 +47,12 @@ class StagingRelation:
         self.name = compose("pg_temp.{name}", name=identifier(name))
         compose(
             "CREATE TEMPORARY TABLE {name} ON COMMIT DROP AS "
-            "SELECT 0::bigint AS ord, {columns} FROM {table} WITH NO DATA",
+            "SELECT 0::bigint AS ord, {columns} FROM {tables} WITH NO DATA",
             name=identifier(name),
             columns=comma(
-                compose("{type} AS {alias}", type=_typed(table, slot), alias=slot.alias)
-                for slot in slots
+                compose("{type} AS {alias}", type=_typed(slot), alias=slot.alias) for slot in slots
             ),
-            table=table,
+            tables=comma(dict.fromkeys(slot.column.table for slot in slots)),
         ).execute(cursor)
 
     def add(self, chunk: Chunk) -> None:
@@ -158,17 +156,19 @@ class StagingRelation:
 
     def prelude(self) -> Fragment:
         """Return no CTE: the table is read as it is."""
-        return raw("")
+        return EMPTY
 
     def source(self) -> Fragment:
         """Return the FROM item, known as bu_r."""
         return compose("{name} AS bu_r", name=self.name)
 
+    def select(self) -> Fragment:
+        """Return the query of all rows."""
+        return compose("SELECT * FROM {name}", name=self.name)
 
-def _typed(table: Fragment, slot: Slot) -> Fragment:
-    if slot.is_flag:
-        return raw("true")
-    return compose("{table}.{column}", table=table, column=slot.column.name)
+
+def _typed(slot: Slot) -> Fragment:
+    return raw("true") if slot.is_flag else slot.column.stored
 
 
 def _without_value(message: str) -> str:
@@ -176,9 +176,7 @@ def _without_value(message: str) -> str:
     return re.sub(r""":? ?["„“«»].*["”“«»]""", "", message, flags=re.DOTALL)
 
 
-def find_fault(
-    connection: Any, table: Fragment, slots: Sequence[Slot], chunk: Chunk
-) -> RowError | None:
+def find_fault(connection: Any, slots: Sequence[Slot], chunk: Chunk) -> RowError | None:
     """Find the row that made a statement over another relation fail, by staging its rows.
 
     Runs in a savepoint that is always rolled back; None where staging doesn't fail, or can't
@@ -187,7 +185,7 @@ def find_fault(
     try:
         with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
             plain = [replace(texts, cells=None) for texts in chunk.texts]
-            StagingRelation(connection, cursor, table, slots).add(replace(chunk, texts=plain))
+            StagingRelation(connection, cursor, slots).add(replace(chunk, texts=plain))
             transaction.set_rollback(True, using=connection.alias)
     except RowError as fault:
         return fault

@@ -6,28 +6,27 @@ from collections.abc import Sequence
 
 from ..encode import array_literal
 from ..rows import Chunk
-from ..sql import Fragment, comma, compose, raw, value
+from ..sql import Fragment, comma, compose, value
+from .base import Relation
 from .slots import Slot, aliases
 
 
-class UnnestRelation:
+class UnnestRelation(Relation):
     """Carries one chunk in as many parameters as there are columns.
 
     Every column goes as an array of *texts*, so that arrays, JSON and any type with a text
     form travel alike (unnest itself would flatten an array of arrays).
     """
 
-    exact_types = False
-
     def __init__(self, slots: Sequence[Slot], chunk: Chunk) -> None:
         self.slots = slots
         self.chunk = chunk
 
-    def prelude(self) -> Fragment:
-        """Return the CTE, named bu_r, that the statement starts with."""
+    def select(self) -> Fragment:
+        """Return the query of all rows."""
         return compose(
-            "bu_r AS MATERIALIZED (SELECT bu_u.ord - 1 AS ord, {typed} "
-            "FROM unnest({arrays}) WITH ORDINALITY AS bu_u ({names}, ord))",
+            "SELECT bu_u.ord - 1 AS ord, {typed} "
+            "FROM unnest({arrays}) WITH ORDINALITY AS bu_u ({names}, ord)",
             typed=comma(
                 compose(
                     "{value} AS {alias}",
@@ -43,7 +42,3 @@ class UnnestRelation:
             ),
             names=comma(aliases(self.slots)),
         )
-
-    def source(self) -> Fragment:
-        """Return the FROM item, known as bu_r."""
-        return raw("bu_r")

@@ -7,26 +7,21 @@ from collections.abc import Sequence
 from ..encode import Texts
 from ..rows import Chunk
 from ..sql import Fragment, comma, compose, raw, value
+from .base import Relation
 from .slots import Slot, aliases
 
-#: Most parameters of one statement, where the server binds them: a 16-bit count.
-MOST_PARAMETERS = 65_535
 
-
-class ValuesRelation:
+class ValuesRelation(Relation):
     """Carries one chunk, expressions and values that only the driver can adapt included."""
-
-    exact_types = False
 
     def __init__(self, slots: Sequence[Slot], chunk: Chunk) -> None:
         self.slots = slots
         self.chunk = chunk
 
-    def prelude(self) -> Fragment:
-        """Return the CTE, named bu_r, that the statement starts with."""
+    def select(self) -> Fragment:
+        """Return the query of all rows."""
         return compose(
-            "bu_r AS MATERIALIZED (SELECT bu_v.ord, {columns} "
-            "FROM (VALUES {rows}) AS bu_v (ord, {names}))",
+            "SELECT bu_v.ord, {columns} FROM (VALUES {rows}) AS bu_v (ord, {names})",
             columns=comma(
                 compose(
                     "{value} AS {alias}",
@@ -39,10 +34,6 @@ class ValuesRelation:
             rows=comma(map(self._row, range(self.chunk.count))),
             names=comma(aliases(self.slots)),
         )
-
-    def source(self) -> Fragment:
-        """Return the FROM item, known as bu_r."""
-        return raw("bu_r")
 
     def _row(self, offset: int) -> Fragment:
         return compose(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from ..columns import Column
 from ..sql import Fragment, comma, compose, join, raw
-from .over import AND, Over
+from .keyed import Keyed
+from .over import AND
 
 
-def duplicates(over: Over, most: int) -> Fragment:
+def duplicates(over: Keyed, most: int) -> Fragment:
     """Return: the positions of a key's rows, its parts as text; of keys that stand twice."""
     return compose(
         "{prelude}SELECT array_agg(bu_r.ord ORDER BY bu_r.ord), {texts} FROM {source} "
@@ -21,19 +22,19 @@ def duplicates(over: Over, most: int) -> Fragment:
     )
 
 
-def stored_keys(over: Over) -> Fragment:
+def stored_keys(over: Keyed) -> Fragment:
     """Return: the position of a row, the primary key of the stored row that it matches."""
     return compose(
         "{prelude}SELECT bu_r.ord, {pk} FROM {source} JOIN {table} ON {matched}",
         prelude=over.prelude(),
-        pk=comma(map(over.stored, over.plan.pk)),
+        pk=comma(column.stored for column in over.plan.pk),
         source=over.relation.source(),
         table=over.plan.table,
         matched=over.matched(),
     )
 
 
-def first_null(over: Over, column: Column, *, new: bool) -> Fragment:
+def first_null(over: Keyed, column: Column, *, new: bool) -> Fragment:
     """Return: the position of the first row that gives no value for a column, or NULL.
 
     Args:
@@ -46,7 +47,7 @@ def first_null(over: Over, column: Column, *, new: bool) -> Fragment:
     if column in over.slot_of:
         conditions.append(compose("{value} IS NULL", value=over.incoming(column)))
     if new and over.plan.target is not None and over.has_key:
-        conditions.append(compose("{pk} IS NULL", pk=over.stored(over.plan.pk[0])))
+        conditions.append(compose("{pk} IS NULL", pk=over.plan.pk[0].stored))
         source = compose(
             "{source} LEFT JOIN {table} ON {matched}",
             source=source,

@@ -23,14 +23,15 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ..columns import Column
-from ..plan import Write
+from ..plans.upsert import Write
 from ..result import Status
 from ..sql import EMPTY, Fragment, comma, compose, join, raw
-from .over import AND, BY_HASH, Over, alias, drawn
+from .keyed import Keyed, drawn
+from .over import AND, BY_HASH, alias
 
 
 @dataclass(frozen=True)
-class Upsert(Over):
+class Upsert(Keyed):
     """One upsert over one relation.
 
     Attributes:
@@ -158,7 +159,7 @@ class Upsert(Over):
         """Return the condition that a row is to be written."""
         if not self.filters:
             return raw("true")
-        new = compose("{pk} IS NULL", pk=self.stored(self.plan.pk[0]))
+        new = compose("{pk} IS NULL", pk=self.plan.pk[0].stored)
         if self.leaves:
             return new
         changed = self.changed(self.write.compares)
@@ -223,7 +224,7 @@ class Upsert(Over):
 
     def _named(self, prefix: str, columns: Sequence[Column]) -> list[Fragment]:
         return [
-            compose("{column} AS {alias}", column=self.stored(column), alias=alias(prefix, i))
+            compose("{column} AS {alias}", column=column.stored, alias=alias(prefix, i))
             for i, column in enumerate(columns)
         ]
 
@@ -280,7 +281,7 @@ class Upsert(Over):
         column = self.plan.pk[0]
         parts = [
             self.incoming(column) if column in self.slot_of else None,
-            self.stored(column) if self.matches else None,
+            column.stored if self.matches else None,
             drawn(column, self.plan.table),
         ]
         return compose("COALESCE({parts})", parts=comma(part for part in parts if part is not None))

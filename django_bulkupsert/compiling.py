@@ -1,0 +1,235 @@
+"""Django's compiler at work for an update: conditions, and the expressions that rows hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.core.exceptions import EmptyResultSet, FieldError, FullResultSet
+from django.db import models
+from django.db.models import Q
+from django.db.models.sql import Query, UpdateQuery
+
+from .columns import Column
+from .errors import OptionError
+from .expressions import IncomingRow
+from .fields import DatabaseDefault
+from .sql import Fragment, compose, raw
+from .target import Model
+
+#: Expressions that are known again as objects; those of an endless input are not kept.
+MOST_SEEN = 1_000
+
+NOTHING = raw("false")
+EVERYTHING = raw("true")
+
+
+class Condition:
+    """A condition on the stored rows of a model's tables, compiled when it is asked for.
+
+    Attributes:
+        models: The models, the condition's own and parents of it, whose tables it reads.
+    """
+
+    def __init__(self, query: Query, connection: Any) -> None:
+        self.query = query
+        self.connection = connection
+        self.models = _joined(query)
+
+    def fragment(self) -> Fragment:
+        """Return the condition as SQL, which names tables by their own names."""
+        compiler = self.query.get_compiler(connection=self.connection)
+        try:
+            sql, params = compiler.compile(self.query.where)
+        except EmptyResultSet:
+            return NOTHING
+        except FullResultSet:
+            return EVERYTHING
+        return Fragment(f"({sql})" if sql else "true", tuple(params))
+
+
+def _joined(query: Query) -> list[Model] | None:
+    """Return the models whose tables a query reads; None: others than a model's own ones."""
+    own: dict[str, Model] = {
+        each._meta.db_table: each
+        for each in (query.model._meta.concrete_model, *query.model._meta.get_parent_list())
+    }
+    read = [alias for alias, uses in query.alias_refcount.items() if uses]
+    if any(query.alias_map[alias].table_name != alias or alias not in own for alias in read):
+        return None
+    return [own[alias] for alias in read]
+
+
+def filtered(queryset: models.QuerySet[Any, Any], connection: Any) -> Condition | None:
+    """Return the queryset's filter; None where it has none.
+
+    One that reads no other table is a plain condition, which the server checks once more on a
+    row that it had to wait for. Any other is a subquery.
+    """
+    if not queryset.query.where.children:
+        return None
+    query = queryset.query.chain()
+    query.get_initial_alias()
+    plain = not (
+        query.group_by is not None
+        or query.extra_tables
+        or query.distinct_fields
+        or query.where.contains_aggregate
+        or query.where.contains_over_clause
+    )
+    condition = Condition(query, connection)
+    if plain and condition.models is not None:
+        return condition
+    keys = queryset.order_by().values("pk")
+    outer = Query(queryset.model)
+    outer.add_q(Q(pk__in=keys))
+    return Condition(outer, connection)
+
+
+def where(model: Model, condition: Any, row: IncomingRow, connection: Any) -> Condition:
+    """Return the condition of an option, over the stored row and the incoming one.
+
+    Raises:
+        OptionError: It is no condition, or spans a relation.
+        UnknownFieldError: Excluded names no field.
+    """
+    option = row.option
+    if not (isinstance(condition, Q) or getattr(condition, "conditional", False)):
+        raise OptionError(
+            f"{option} takes a Q or another condition, not one {type(condition).__name__}"
+        )
+    query = Query(model)
+    query.bulkupsert_row = row  # type: ignore[attr-defined]
+    query.get_initial_alias()
+    try:
+        query.add_q(Q(condition))
+    except FieldError as error:
+        raise OptionError(f"{option}: {error}") from error
+    resolved = Condition(query, connection)
+    if resolved.models is None:
+        raise OptionError(
+            f"{option} spans a relation, and may only read the stored row and the incoming one; "
+            "filter() the queryset by what is related"
+        )
+    if query.where.contains_aggregate or query.where.contains_over_clause:
+        raise OptionError(f"{option} holds an aggregate or a window expression; one row has none")
+    return resolved
+
+
+class RowExpressions:
+    """The expressions that rows hold in the place of values, each compiled once.
+
+    Attributes:
+        codes: Per column and position of a row, the number of the expression that it holds.
+        fragments: Per column, its expressions by number.
+    """
+
+    def __init__(self, queryset: models.QuerySet[Any, Any], connection: Any) -> None:
+        self.queryset = queryset
+        self.connection = connection
+        self.codes: dict[Column, dict[int, int]] = {}
+        self.fragments: dict[Column, list[Fragment]] = {}
+        self._numbers: dict[Any, int] = {}
+        self._seen: dict[tuple[Column, int], tuple[Any, int]] = {}
+        self._compilers: dict[Model, Any] = {}
+
+    def add(self, column: Column, position: int, expression: Any) -> None:
+        """Note that the row at ``position`` holds an expression for ``column``.
+
+        Raises:
+            FieldError: It can't stand in an UPDATE, as Django says.
+        """
+        seen = self._seen.get((column, id(expression)))
+        if seen is None:
+            fragment = self._compile(column, expression)
+            code = self._number(column, fragment)
+            if len(self._seen) >= MOST_SEEN:
+                self._seen.clear()
+            # The object is kept with its number, or another might get its id.
+            self._seen[column, id(expression)] = expression, code
+        else:
+            code = seen[1]
+        self.codes.setdefault(column, {})[position] = code
+
+    def _number(self, column: Column, fragment: Fragment) -> int:
+        fragments = self.fragments.setdefault(column, [])
+        # 1, 1.0 and True are one key, and three literals.
+        key = (column, fragment.text, tuple((type(each), each) for each in fragment.params))
+        try:
+            known = self._numbers.get(key)
+        except TypeError:  # a parameter that is no key
+            key, known = (column, len(fragments)), None
+        if known is None:
+            known = self._numbers[key] = len(fragments)
+            fragments.append(fragment)
+        return known
+
+    def _compile(self, column: Column, expression: Any) -> Fragment:
+        """Do what Django's UPDATE does with an expression."""
+        field: Any = column.field
+        if type(expression) is DatabaseDefault:
+            return column.cast(column.database_default())
+        compiler = self._compiler(field.model._meta.concrete_model)
+        resolved = expression.resolve_expression(compiler.query, allow_joins=False, for_save=True)
+        for found, what in (
+            (resolved.contains_aggregate, "Aggregate functions"),
+            (resolved.contains_over_clause, "Window expressions"),
+        ):
+            if found:
+                raise FieldError(f"{what} are not allowed in this query ({field.name}).")
+        prepared = field.get_db_prep_save(resolved, self.connection)
+        placed = "%s"
+        if column.placeholder is not None:
+            placed = column.placeholder(prepared, compiler, self.connection)
+        if isinstance(placed, str):
+            sql, params = compiler.compile(prepared)
+            sql = placed % sql
+        else:
+            sql, params = placed
+        return column.cast(Fragment(sql, tuple(params)))
+
+    def _compiler(self, model: Model) -> Any:
+        """Return a compiler of updates of a model's own table; a parent has one of its own."""
+        if model not in self._compilers:
+            own = model is self.queryset.model._meta.concrete_model
+            query: Any = self.queryset.query.chain(UpdateQuery) if own else UpdateQuery(model)
+            query.get_initial_alias()
+            self._compilers[model] = query.get_compiler(connection=self.connection)
+        return self._compilers[model]
+
+    def value(self, column: Column, row: Fragment, otherwise: Fragment) -> Fragment:
+        """Return the value of a column whose rows hold expressions.
+
+        Args:
+            column: The column.
+            row: The number of the row's expression; NULL where it holds a value.
+            otherwise: The row's value.
+        """
+        return compose(
+            "CASE WHEN {row} IS NULL THEN {otherwise} ELSE {chosen} END",
+            row=row,
+            otherwise=otherwise,
+            chosen=_chosen(row, 0, self.fragments[column]),
+        )
+
+
+def _chosen(row: Fragment, first: int, fragments: list[Fragment]) -> Fragment:
+    """Choose among fragments by a number, in a tree: a list would be read through per row."""
+    if len(fragments) == 1:
+        return fragments[0]
+    middle = len(fragments) // 2
+    return compose(
+        "CASE WHEN {row} < {middle} THEN {low} ELSE {high} END",
+        row=row,
+        middle=raw(str(first + middle)),
+        low=_chosen(row, first, fragments[:middle]),
+        high=_chosen(row, first + middle, fragments[middle:]),
+    )
+
+
+def expression_offsets(values: Sequence[Any]) -> list[int]:
+    """Return where expressions stand among values."""
+    kinds = {kind for kind in set(map(type, values)) if hasattr(kind, "resolve_expression")}
+    if not kinds:
+        return []
+    return [offset for offset, item in enumerate(values) if type(item) in kinds]

@@ -1,0 +1,127 @@
+"""What every call does: choose the relation by the rows, and run its statements over it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Any, Generic, TypeVar
+
+from django.db import DataError, IntegrityError, transaction
+
+from ..driver import Diagnostics, diagnostics
+from ..errors import OptionError
+from ..plans.base import Plan
+from ..relations import (
+    CHUNK_ROWS,
+    UNNEST_ROWS,
+    Relation,
+    StagingRelation,
+    UnnestRelation,
+    ValuesRelation,
+    find_fault,
+    slots_of,
+)
+from ..rows import Chunk, Rows
+from ..sql import identifier
+
+PlanT = TypeVar("PlanT", bound=Plan)
+ResultT = TypeVar("ResultT")
+
+
+class Call(Generic[PlanT, ResultT]):
+    """A call under way: its plan, its rows, and the ways to run them."""
+
+    def __init__(self, plan: PlanT, source: Rows) -> None:
+        self.plan = plan
+        self.source = source
+        self.connection = plan.connection
+        self.slots = slots_of(source.reader)
+        self.chunk_rows = CHUNK_ROWS
+
+    def run(self) -> ResultT:
+        """Choose the relation by the rows, and write them."""
+        asked = self.plan.strategy
+        if asked == "copy" or (asked is None and self.plan.wants_exact_types(self.slots)):
+            return self.staged(self.source.chunks(self.chunk_rows, []))
+        head = self.source.pull(None if asked else UNNEST_ROWS + 1)
+        if asked is None and len(head) > UNNEST_ROWS:
+            return self.staged(self.source.chunks(self.chunk_rows, head))
+        chunk = self.source.encode(head)
+        if asked == "values" or (asked is None and chunk.has_cells):
+            return self.at_once(chunk, ValuesRelation(self.slots, chunk))
+        self._check_plain(chunk)
+        return self.at_once(chunk, UnnestRelation(self.slots, chunk))
+
+    def at_once(self, chunk: Chunk, relation: Relation) -> ResultT:
+        """Run a chunk that is all of the input, over a relation that is part of the statement."""
+        self.plan.check_castable(self.slots)
+        try:
+            with self.unstaged(), self.connection.cursor() as cursor:
+                return self.merge(cursor, relation)
+        except DataError as error:
+            fault = find_fault(self.connection, self.slots, chunk)
+            if fault is None:
+                raise
+            raise fault from error
+        except IntegrityError as error:
+            self.blame(error, relation)
+            raise
+
+    def staged(self, chunks: Iterator[Chunk]) -> ResultT:
+        """Load all of the input, chunk by chunk, into a staging table, and merge that."""
+        with self._atomic(), self.connection.cursor() as cursor:
+            nested = bool(self.connection.savepoint_ids)
+            staging = StagingRelation(self.connection, cursor, self.slots)
+            for chunk in chunks:
+                staging.add(chunk)
+            staging.finish(self.key)
+            try:
+                with self._atomic():
+                    result = self.merge(cursor, staging)
+            except IntegrityError as error:
+                self.blame(error, staging)
+                raise
+            if nested:
+                staging.drop()
+            return result
+
+    def _atomic(self) -> AbstractContextManager[Any]:
+        return transaction.atomic(using=self.connection.alias)
+
+    def _check_plain(self, chunk: Chunk) -> None:
+        for slot, texts in zip(self.slots, chunk.texts, strict=True):
+            for offset in texts.cells or ():
+                raise OptionError(
+                    f"strategy='unnest' can't carry row {chunk.start + offset}, field "
+                    f"{slot.column.field.name!r}, which is SQL, or what only the driver can "
+                    "adapt; leave strategy out, or pass 'values' or 'copy'"
+                )
+
+    def null_refused(self, error: IntegrityError) -> Diagnostics | None:
+        """Return the details of an error that says that a column of ours takes no NULL."""
+        found = diagnostics(error)
+        # Another table's is a trigger's; the server reports a bare name.
+        tables = {slot.column.table.plain() for slot in self.slots}
+        named = identifier(found.table).plain() if found.table else None
+        if found.sqlstate != "23502" or not named:
+            return None
+        return found if any(table.endswith(named) for table in tables) else None
+
+    # What each kind of call does of its own -----------------------------------------------
+
+    @property
+    def key(self) -> Any:
+        """The columns by which rows are matched."""
+        raise NotImplementedError
+
+    def unstaged(self) -> AbstractContextManager[Any]:
+        """Make statements that need no staging table all or nothing."""
+        raise NotImplementedError
+
+    def merge(self, cursor: Any, relation: Relation) -> ResultT:
+        """Write the rows that a relation carries."""
+        raise NotImplementedError
+
+    def blame(self, error: IntegrityError, relation: Relation) -> None:
+        """Raise the error that names the row that a constraint refuses, if it can be told."""
+        raise NotImplementedError

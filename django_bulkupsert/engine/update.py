@@ -1,0 +1,136 @@
+"""``bulk_update``: its statement, with or without locks, and its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from itertools import chain, islice
+from typing import Any
+
+from django.db import IntegrityError, InternalError, NotSupportedError, connections, models
+from django.db.transaction import atomic, mark_for_rollback_on_error
+
+from ..driver import diagnostics
+from ..errors import OptionError, RowConstraintError
+from ..plans.update import UpdateOptions, UpdatePlan
+from ..readers.base import described
+from ..relations import Relation
+from ..result import ReturnedRow, UpdateResult
+from ..rows import Rows
+from ..server import locks_rows, may_refuse_locks, note_refusal
+from ..statements.update import Update
+from .call import Call
+
+#: What an engine says that can't lock rows of a table: Citus, over shards, and of a reference
+#: table beside a local one.
+REFUSALS = ("0A000", "XX000")
+
+
+def run(
+    queryset: models.QuerySet[Any, Any], objs: Iterable[Any], options: UpdateOptions
+) -> UpdateResult:
+    """Update by ``objs``; see ``BulkUpsertQuerySet.bulk_update`` for the meaning of each word."""
+    plan = UpdatePlan(queryset, options, connections[queryset.db])
+    if not isinstance(objs, Iterable):
+        raise OptionError(f"objs is an iterable of model instances, not {described(objs)}")
+    iterator = iter(objs)
+    first = list(islice(iterator, 1))
+    source = Rows(plan.reader, chain(first, iterator))
+    call = UpdateCall(plan, source)
+    if first and not plan.is_empty:
+        return call.run()
+    for _ in source.chunks(call.chunk_rows, []):
+        pass  # rows are checked, as they are where there is something to update
+    return UpdateResult(rows=None if plan.returning is None else [])
+
+
+class UpdateCall(Call[UpdatePlan, UpdateResult]):
+    """A ``bulk_update`` under way."""
+
+    def __init__(self, plan: UpdatePlan, source: Rows) -> None:
+        super().__init__(plan, source)
+        if plan.options.batch_size is not None:
+            self.chunk_rows = min(self.chunk_rows, plan.options.batch_size)
+
+    @property
+    def key(self) -> Any:
+        """The columns by which rows are matched."""
+        return self.plan.match
+
+    def unstaged(self) -> AbstractContextManager[Any]:
+        """Run one statement as Django's ``update()`` does: without a savepoint of its own."""
+        marked: AbstractContextManager[Any] = mark_for_rollback_on_error(
+            using=self.connection.alias
+        )
+        return marked
+
+    def merge(self, cursor: Any, relation: Relation) -> UpdateResult:
+        """Write the rows that a relation carries; locked first, where the engine can."""
+        update = self._update(relation, locks=locks_rows(self.connection))
+        if update.plain or not update.locks or not self._guarded:
+            return self._take(cursor, update)
+        try:
+            with atomic(using=self.connection.alias):
+                return self._take(cursor, update)
+        except (NotSupportedError, InternalError) as error:
+            if diagnostics(error).sqlstate not in REFUSALS:
+                raise
+        result = self._take(cursor, self._update(relation, locks=False))
+        note_refusal(self.connection)
+        return result
+
+    @property
+    def _guarded(self) -> bool:
+        """Whether the engine may refuse the lock, and has not been asked yet."""
+        return may_refuse_locks(self.connection)
+
+    def _update(self, relation: Relation, *, locks: bool) -> Update:
+        return Update(
+            plan=self.plan,
+            relation=relation,
+            slots=self.slots,
+            constants=self.source.reader.constants,
+            count=self.source.count,
+            nulls=self.source.first_null.keys(),
+            locks=locks,
+        )
+
+    def _take(self, cursor: Any, update: Update) -> UpdateResult:
+        """Run the statement and read its answer."""
+        update.fragment().execute(cursor)
+        if not update.answers:
+            return UpdateResult(cursor.rowcount)
+        found = cursor.fetchall()
+        rows = None
+        if self.plan.returning is not None:
+            loaders = [(name, column.loader()) for name, column in self.plan.returning]
+            rows = [
+                ReturnedRow(
+                    row[4],
+                    {
+                        name: stored if load is None else load(stored)
+                        for (name, load), stored in zip(loaders, row[5:], strict=True)
+                    },
+                )
+                for row in found
+                if row[4] is not None
+            ]
+        if not self.plan.reports:
+            return UpdateResult(len(found), rows=rows)
+        matched, let_through, locked, written = found[0][:4]
+        wanted = written if locked is None else locked
+        # Another call may have changed rows between the count and the lock.
+        unchanged = max(let_through - wanted, 0) if self.plan.options.skip_unchanged else 0
+        return UpdateResult(written, unchanged, max(matched - written - unchanged, 0), rows)
+
+    def blame(self, error: IntegrityError, _relation: Relation) -> None:
+        """Raise the error that names the row that a NOT NULL constraint refuses."""
+        found = self.null_refused(error)
+        if found is None:
+            return
+        for column, index in self.source.first_null.items():
+            name = column.field.column
+            if name == found.column and column not in self.plan.expressions.codes:
+                raise RowConstraintError(
+                    index, column.field.name, "None, where the column takes no NULL"
+                ) from error

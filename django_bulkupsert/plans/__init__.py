@@ -1,0 +1,1 @@
+"""What a call means, settled before it starts: every option that can't be taken is refused here."""

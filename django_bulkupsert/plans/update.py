@@ -1,0 +1,223 @@
+"""The plan of an update."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from django.core.exceptions import FieldDoesNotExist
+from django.db import models
+
+from ..columns import Column
+from ..compiling import NOTHING, Condition, RowExpressions, filtered, where
+from ..errors import MatchError, OptionError, UnknownFieldError, listing
+from ..expressions import IncomingRow
+from ..fields import Field, is_clock, is_generated
+from ..readers import UpdateReader
+from ..sql import Fragment, identifier
+from ..target import Model, candidates, nearest, pk_fields, resolve_all
+from .base import Plan
+
+
+@dataclass(frozen=True)
+class UpdateOptions:
+    """The keywords of ``bulk_update``, as the caller gave them."""
+
+    fields: Iterable[str]
+    batch_size: int | None = None
+    match_fields: Iterable[str] | None = None
+    where: Any = None
+    skip_unchanged: bool = False
+    returning: Iterable[str] | None = None
+    strategy: str | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """One of the tables that keep the model's fields: its own, or a parent's.
+
+    Attributes:
+        name: Its quoted name.
+        pk: Its primary key.
+        link: The columns, of a table before it and its own, by which it is joined.
+        updates: The columns that an update sets.
+    """
+
+    name: Fragment
+    pk: tuple[Column, ...]
+    link: tuple[Column, Column] | None
+    updates: tuple[Column, ...]
+
+
+class UpdatePlan(Plan):
+    """A checked call of ``bulk_update``; see Plan.
+
+    Attributes:
+        options: The options.
+        match: The columns by which rows are matched.
+        by_pk: Whether they are the primary key.
+        fields: The columns that the rows bring new values for.
+        clocks: The ``auto_now`` fields that are set besides.
+        filter: The queryset's own filter, or None.
+        where: The condition over the stored and the incoming row, or None.
+        incoming: What ``where`` asks of the incoming row.
+        returning: The names and columns of the values that are to come back, or None.
+        tables: The tables that the statement reads or writes, the model's own first.
+    """
+
+    def __init__(
+        self, queryset: models.QuerySet[Any, Any], options: UpdateOptions, connection: Any
+    ) -> None:
+        super().__init__(queryset.model, connection, options.strategy)
+        if options.batch_size is not None and not _is_positive(options.batch_size):
+            raise OptionError("Batch size must be a positive integer.")
+        if queryset.query.is_sliced or queryset.query.combinator:
+            queryset.filter(pk__in=())  # Django says why not
+        self.options = options
+        self.queryset = queryset
+        fields = self._fields()
+        self.match = tuple(map(self.column, self._match(fields)))
+        self.by_pk = set(self.match) == set(self.pk)
+        self.fields = tuple(self.column(field) for field in fields if not is_generated(field))
+        self.clocks = self._clocks()
+        self.filter = filtered(queryset, connection)
+        self.incoming = IncomingRow(self.model, "where")
+        self.where: Condition | None = None
+        if options.where is not None:
+            self.where = where(self.model, options.where, self.incoming, connection)
+        self.returning = self._returning()
+        self.tables = self._tables()
+
+    def _fields(self) -> list[Field]:
+        """Return the fields to update, refusing what Django refuses, in its words."""
+        names = self.options.fields
+        if isinstance(names, str):
+            raise OptionError(
+                f"fields takes a list of names, got the string {names!r}; pass [{names!r}]"
+            )
+        names = list(names or ())
+        if not names:
+            raise OptionError("Field names must be given to bulk_update().")
+        meta: Any = self.model._meta
+        fields = []
+        for name in names:
+            try:
+                fields.append(meta.get_field(name))
+            except FieldDoesNotExist as error:
+                hint = nearest(self.model, str(name))
+                raise UnknownFieldError(f"{error}; {hint}") from None
+        if any(not field.concrete or field.many_to_many for field in fields):
+            raise OptionError("bulk_update() can only be used with concrete fields.")
+        parents = [field for parent in meta.get_parent_list() for field in pk_fields(parent)]
+        if any(field in (*pk_fields(self.model), *parents) for field in fields):
+            raise OptionError("bulk_update() cannot be used with primary key fields.")
+        return list(dict.fromkeys(fields))
+
+    def _match(self, fields: Sequence[Field]) -> tuple[Field, ...]:
+        names = self.options.match_fields
+        if names is None:
+            return pk_fields(self.model)
+        match = resolve_all(self.model, names, "match_fields")
+        if not match:
+            raise MatchError("match_fields is empty; leave it out to match by primary key")
+        both = [field.name for field in match if field in fields]
+        if both:
+            raise MatchError(
+                f"match_fields names {listing(map(repr, both))}, which fields has updated: "
+                "where it would change, it would not match"
+            )
+        return match
+
+    def _clocks(self) -> tuple[Field, ...]:
+        """Return the auto_now fields that the caller doesn't name."""
+        named = {column.field for column in (*self.fields, *self.match)}
+        return tuple(
+            field
+            for field in self.model._meta.concrete_fields
+            if self.fields and is_clock(field) and field not in named and field.auto_now  # type: ignore[attr-defined]
+        )
+
+    def _returning(self) -> tuple[tuple[str, Column], ...] | None:
+        names = self.options.returning
+        if names is None:
+            return None
+        names = names if isinstance(names, str) else tuple(names)
+        found = resolve_all(self.model, names, "returning")
+        if not found:
+            raise OptionError("returning is empty; leave it out, or name the fields to return")
+        # A row answers to the names that were given; of a composite "pk", to its fields'.
+        called = names if len(names) == len(found) else [field.name for field in found]
+        return tuple(zip(called, map(self.column, found), strict=True))
+
+    def _tables(self) -> tuple[Table, ...]:
+        """Return the model's table, and those of parents that the call has to do with."""
+        clocks = map(self.column, self.clocks)
+        updates = (*self.fields, *clocks)
+        returned = [column for _, column in self.returning or ()]
+        read = [column.field.model for column in (*updates, *self.match, *returned)]
+        for condition in (self.filter, self.where):
+            read += (condition.models if condition else None) or []
+        links: dict[Model, tuple[Column, Column] | None] = {self.model: None}
+        for parent in read:
+            for step in self.model._meta.get_path_to_parent(parent):  # type: ignore[attr-defined]
+                pair = self.column(step.join_field), self.column(step.target_fields[0])
+                links.setdefault(step.to_opts.model, pair)
+        return tuple(
+            Table(
+                name=identifier(model._meta.db_table),
+                pk=tuple(map(self.column, pk_fields(model))),
+                link=link,
+                updates=tuple(each for each in updates if each.field.model is model),
+            )
+            for model, link in links.items()
+        )
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no stored row can be meant, or nothing is to be set."""
+        none = self.filter is not None and self.filter.fragment() is NOTHING
+        return none or not self.fields
+
+    @property
+    def reports(self) -> bool:
+        """Whether rows that match may be left as they are, and are counted apart."""
+        return self.options.skip_unchanged or self.where is not None
+
+    @cached_property
+    def expressions(self) -> RowExpressions:
+        """The expressions that rows hold; filled as they are read."""
+        return RowExpressions(self.queryset, self.connection)
+
+    @cached_property
+    def reader(self) -> UpdateReader:
+        """The reader of the call's rows."""
+        asked = [field for field in self.incoming.fields if field not in self.clocks]
+        return UpdateReader(
+            self.model,
+            match=self.match,
+            fields=self.fields,
+            further=tuple(map(self.column, asked)),
+            clocks=self.clocks,
+            by_pk=self.by_pk,
+            column=self.column,
+            expressions=self.expressions,
+        )
+
+    @cached_property
+    def order(self) -> tuple[Column, ...]:
+        """The stored columns that give the one order in which a call takes its locks.
+
+        That is the primary key; and where a unique constraint covers the match, its columns,
+        as in an upsert by the same ones.
+        """
+        match = [column.field for column in self.match]
+        for target in candidates(self.model):
+            if set(target.fields) == set(match):
+                return (*map(self.column, target.fields), *(() if target.is_pk else self.pk))
+        return self.pk
+
+
+def _is_positive(size: Any) -> bool:
+    return isinstance(size, int) and size > 0

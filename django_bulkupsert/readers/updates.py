@@ -1,0 +1,98 @@
+"""Model instances of which some fields are to be updated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from django.core.exceptions import FieldError
+
+from ..columns import Column
+from ..compiling import RowExpressions, expression_offsets
+from ..errors import RowExpressionError, RowFieldsError
+from ..fields import DatabaseDefault, Field
+from ..target import Model
+from .base import Reader, attributes, check_related, check_types
+
+
+class UpdateReader(Reader):
+    """Reads the fields that are updated, and those by which rows are matched.
+
+    As in Django's ``bulk_update``, the values are what the instances hold: no field is asked
+    what it would like to save. Expressions are set aside, and leave None in their place.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        match: Sequence[Column],
+        fields: Sequence[Column],
+        further: Sequence[Column],
+        clocks: Sequence[Field],
+        by_pk: bool,
+        column: Callable[[Field], Column],
+        expressions: RowExpressions,
+    ) -> None:
+        super().__init__(model, [each.field for each in fields], column)
+        self.carried = tuple(dict.fromkeys((*match, *fields, *further)))
+        self.constants = tuple(map(self._clock, clocks))
+        self.names = [each.field.attname for each in self.carried]
+        self.updated = set(fields)
+        self.matched = len(match)
+        self.by_pk = by_pk
+        self.expressions = expressions
+        meta: Any = model._meta
+        self.related = bool(meta.private_fields) or any(field.is_relation for field in self.given)
+
+    def read(self, rows: list[Any], start: int) -> list[Sequence[Any]]:
+        """Return the values of each carried column."""
+        check_types(rows, start, self._takes, f"{self.model._meta.label} instances are updated")
+        if self.related:
+            check_related(rows, start, "bulk_update", self.given)
+        try:
+            columns = attributes(self.model, rows, self.names)
+        except KeyError:  # some are deferred: they are loaded one by one, as Django does
+            columns = [[getattr(row, name) for row in rows] for name in self.names]
+        if self.by_pk:
+            _check_pk(columns[: self.matched], start)
+        return [
+            self._plain(column, values, start)
+            for column, values in zip(self.carried, columns, strict=True)
+        ]
+
+    def _takes(self, kind: type) -> bool:
+        """Whether a class has the model's fields: itself, a proxy of it, or a child."""
+        own: Any = self.model._meta.concrete_model
+        return issubclass(kind, own)
+
+    def _plain(self, column: Column, values: Sequence[Any], start: int) -> Sequence[Any]:
+        """Set expressions aside."""
+        offsets = expression_offsets(values)
+        if not offsets:
+            return values
+        plain = list(values)
+        for offset in offsets:
+            if column not in self.updated:
+                raise RowExpressionError(
+                    start + offset,
+                    column.field.name,
+                    "an SQL expression, where rows are matched or compared by a value",
+                )
+            try:
+                self.expressions.add(column, start + offset, plain[offset])
+            except (FieldError, TypeError, ValueError) as error:
+                raise RowExpressionError(start + offset, column.field.name, str(error)) from error
+            plain[offset] = None
+        return plain
+
+
+def _check_pk(keys: Sequence[Sequence[Any]], start: int) -> None:
+    for values in keys:
+        for offset, key in enumerate(values):
+            if key is None or type(key) is DatabaseDefault:
+                raise RowFieldsError(
+                    start + offset,
+                    None,
+                    "All bulk_update() objects must have a primary key set.",
+                )

@@ -1,0 +1,32 @@
+"""What a statement needs to know of a relation."""
+
+from __future__ import annotations
+
+from ..sql import Fragment, compose, raw
+
+
+class Relation:
+    """Rows that can be read in a FROM clause: an ord (the input's position) and the slots.
+
+    Attributes:
+        exact_types: Whether its columns have the very types of the table's columns, rather
+            than those that the model names.
+    """
+
+    exact_types = False
+
+    def select(self) -> Fragment:
+        """Return the query of all rows."""
+        raise NotImplementedError
+
+    def prelude(self) -> Fragment:
+        """Return the CTE, named bu_r, that a statement starts with; empty if there is none."""
+        return compose("bu_r AS MATERIALIZED ({select})", select=self.select())
+
+    def source(self) -> Fragment:
+        """Return the FROM item, known as bu_r, beside that CTE."""
+        return raw("bu_r")
+
+    def inline(self) -> Fragment:
+        """Return the FROM item, known as bu_r, of a statement without the CTE."""
+        return compose("({select}) AS bu_r", select=self.select())

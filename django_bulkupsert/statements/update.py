@@ -1,0 +1,387 @@
+"""UPDATE .. FROM the rows, which are locked in the order of their keys first.
+
+One statement::
+
+    bu_r    the relation's rows, typed                         (unnest, values)
+    bu_x    which expression a row holds, of those rows that hold one
+    bu_l    the stored rows that are meant, locked in order, each beside the position of its row
+    bu_c    how many match, and how many of them ``where`` lets through
+    bu_1 .. the UPDATE of a parent's table
+    bu_up   the UPDATE of the model's own table
+
+The statement *is* the last UPDATE where nothing but the count of rows is asked for. Columns are
+named by a letter and a number: c is a slot, e a number of an expression, p a part of a primary
+key, v a value that is asked for.
+
+UPDATE .. FROM locks rows in the order in which a join happens to find them; that is why bu_l
+goes first. An engine that can't lock (Citus, over shards) gets the plain, ordered UPDATE, as
+does a single row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from ..columns import Column
+from ..compiling import RowExpressions
+from ..fields import Field
+from ..plans.update import Table, UpdatePlan
+from ..sql import EMPTY, Fragment, comma, compose, join, raw, unqualified, value
+from .over import AND, BY_HASH, BY_INDEX, Over, alias, ordered
+
+
+@dataclass(frozen=True)
+class Update(Over):
+    """One update over one relation; see Over.
+
+    Attributes:
+        count: How many rows the relation holds.
+        nulls: The columns in which one of them is NULL.
+        locks: Whether the engine can lock rows first.
+    """
+
+    plan: UpdatePlan
+    count: int
+    nulls: Collection[Column]
+    locks: bool
+
+    # What the call needs ------------------------------------------------------------------
+
+    @cached_property
+    def expressions(self) -> RowExpressions:
+        """The expressions that rows hold."""
+        return self.plan.expressions
+
+    @cached_property
+    def plain(self) -> bool:
+        """Whether no lock goes before the UPDATE."""
+        one = self.count == 1 and self.plan.by_pk
+        return len(self.plan.tables) == 1 and (one or not self.locks)
+
+    @cached_property
+    def written(self) -> list[Table]:
+        """The tables that are updated; the last one's is the main UPDATE."""
+        return [table for table in reversed(self.plan.tables) if table.updates]
+
+    @cached_property
+    def answers(self) -> bool:
+        """Whether more is asked for than the count of rows."""
+        return self.plan.reports or self.plan.returning is not None
+
+    # The statement ------------------------------------------------------------------------
+
+    def fragment(self) -> Fragment:
+        """Return the statement."""
+        self.plan.incoming.sql = self._incoming_field
+        ctes = [self._rows(), self._expressions()]
+        updates: list[Fragment] = []
+        if not self.plain:
+            ctes.append(self._locked())
+        if self.plan.reports:
+            ctes.append(self._counted())
+        updates = [self._update(table) for table in self.written]
+        if self.answers:
+            updates.append(self._answer())
+        ctes += [
+            compose("{name} AS ({update})", name=self._name(table), update=update)
+            for table, update in zip(self.written, updates[:-1], strict=False)
+        ]
+        ctes = [cte for cte in ctes if cte.text]
+        if not ctes:
+            return updates[-1]
+        return compose("WITH {ctes} {last}", ctes=comma(ctes), last=updates[-1])
+
+    def _name(self, table: Table) -> Fragment:
+        return raw(f"bu_{self.plan.tables.index(table)}")
+
+    def _rows(self) -> Fragment:
+        if not self.plain:
+            return self.relation.prelude()
+        rows = self.relation.select()
+        if self.count > 1:  # the first of a key's rows, and in the order of the keys
+            rows = compose(
+                "SELECT DISTINCT ON ({key}) * FROM ({rows}) AS bu_r ORDER BY {key}, ord",
+                key=comma(self.key("bu_r")),
+                rows=rows,
+            )
+        return compose("bu_r AS ({rows})", rows=rows)
+
+    def _source(self) -> Fragment:
+        return raw("bu_r") if self.plain else self.relation.source()
+
+    def _expressions(self) -> Fragment:
+        if not self._chosen:
+            return EMPTY
+        codes = self.expressions.codes
+        positions = sorted(set().union(*(codes[column] for column in self._chosen)))
+        arrays = [
+            _array(positions),
+            *(_array([codes[column].get(at) for at in positions]) for column in self._chosen),
+        ]
+        return compose(
+            "bu_x (ord, {names}) AS (SELECT * FROM unnest({arrays}))",
+            names=comma(alias("e", i) for i in range(len(self._chosen))),
+            arrays=comma(compose("{array}::bigint[]", array=value(array)) for array in arrays),
+        )
+
+    @cached_property
+    def _chosen(self) -> list[Column]:
+        """The columns of which some rows hold an expression, and others another, or a value."""
+        return [column for column in self.expressions.codes if not self._has_one(column)]
+
+    def _has_one(self, column: Column) -> bool:
+        """Whether every row holds the same expression for a column."""
+        expressions = self.expressions
+        return (
+            len(expressions.fragments[column]) == 1 and len(expressions.codes[column]) == self.count
+        )
+
+    def _with_expressions(self, source: Fragment) -> Fragment:
+        if not self._chosen:
+            return source
+        return compose("{source} LEFT JOIN bu_x ON bu_x.ord = bu_r.ord", source=source)
+
+    def _locked(self) -> Fragment:
+        row = self._keys_row
+        columns = [compose("{row}.ord", row=raw(row))]
+        columns += [
+            compose("{column} AS {alias}", column=column.stored, alias=self._pk_alias(column))
+            for column in self._pks
+        ]
+        columns += [
+            compose("{column} AS {alias}", column=column.stored, alias=alias("v", i))
+            for i, column in self._returned
+            if not self._table_of(column).updates
+        ]
+        order = self.plan.order
+        lock = EMPTY
+        if self.locks:
+            lock = compose(
+                " FOR NO KEY UPDATE OF {tables}",
+                tables=comma(unqualified(table.name) for table in self.written),
+            )
+        return compose(
+            "bu_l AS MATERIALIZED (SELECT {columns} FROM {joined} WHERE {conditions}"
+            " ORDER BY {order}{lock})",
+            columns=comma(columns),
+            joined=self._joined(),
+            conditions=join(AND, self._conditions()),
+            order=comma(ordered(column, column.stored) for column in order),
+            lock=lock,
+        )
+
+    def _counted(self) -> Fragment:
+        """Return the CTE that counts what matches, and what ``where`` lets through."""
+        where = self.plan.where
+        return compose(
+            "bu_c AS (SELECT count(*) AS matched, count(*) FILTER (WHERE {where}) AS wanted"
+            " FROM {joined} WHERE {conditions})",
+            where=where.fragment() if where else raw("true"),
+            joined=self._joined(),
+            conditions=join(AND, self._matched()),
+        )
+
+    # Rows and stored rows -----------------------------------------------------------------
+
+    @cached_property
+    def _keys_row(self) -> str:
+        """The row that brings the key: the first of those that have it, in any order."""
+        return "bu_r" if self.plain or self.count == 1 else "bu_f"
+
+    def _joined(self) -> Fragment:
+        """Return the rows beside the model's tables."""
+        source = self._source()
+        if self._keys_row == "bu_f":
+            first = compose(
+                "(SELECT {key}, min(bu_r.ord) AS ord FROM {source} GROUP BY {key}) AS bu_f",
+                key=comma(self.key("bu_r")),
+                source=source,
+            )
+            if self.plan.reports:  # what the rows bring is compared, not only their keys
+                source = compose(
+                    "{first} JOIN {source} ON bu_r.ord = bu_f.ord", first=first, source=source
+                )
+            else:
+                source = first
+        if self.plan.reports:
+            source = self._with_expressions(source)
+        return comma([source, *(table.name for table in self.plan.tables)])
+
+    def _conditions(self) -> list[Fragment]:
+        """Return the conditions that a stored row is to be written."""
+        conditions = self._matched()
+        if self.plan.where is not None:
+            conditions.append(self.plan.where.fragment())
+        if self.plan.options.skip_unchanged:
+            conditions.append(self.changed(self.plan.fields))
+        return conditions
+
+    def _matched(self) -> list[Fragment]:
+        """Return the conditions that a stored row is one that a row means."""
+        conditions = [self._same(column) for column in self.plan.match]
+        conditions += [
+            compose("{left} = {right}", left=table.link[0].stored, right=table.link[1].stored)
+            for table in self.plan.tables
+            if table.link
+        ]
+        if self.plan.filter is not None:
+            conditions.append(self.plan.filter.fragment())
+        return conditions
+
+    def _same(self, column: Column) -> Fragment:
+        """Return the condition that a part of the match is the same, be it NULL.
+
+        Without a NULL among the rows it is plain equality. With one, an index can serve it, if
+        another part brings the hash join; else the table is read through, once.
+        """
+        stored = column.stored
+        template = "{left} = {right}"
+        if column in self.nulls:
+            others = any(each not in self.nulls for each in self.plan.match)
+            template = BY_INDEX if others else BY_HASH
+            stored = stored if others else self.stored_typed(column)
+        return compose(template, left=stored, right=self.incoming(column, self._keys_row))
+
+    def key(self, row: str) -> list[Fragment]:
+        """Return the parts of a row's key."""
+        return [self.incoming(column, row) for column in self.plan.match]
+
+    def incoming(self, column: Column, row: str = "bu_r") -> Fragment:
+        """Return the value that a row brings for a column: its expression, or its value."""
+        if column not in self.expressions.codes:
+            return super().incoming(column, row)
+        if self._has_one(column):
+            return self.expressions.fragments[column][0]
+        return self.expressions.value(
+            column,
+            compose("bu_x.{code}", code=alias("e", self._chosen.index(column))),
+            super().incoming(column, row),
+        )
+
+    def _incoming_field(self, field: Field) -> Fragment:
+        return self.incoming(self.plan.column(field))
+
+    # The updates --------------------------------------------------------------------------
+
+    def _update(self, table: Table) -> Fragment:
+        """Return the UPDATE of a table."""
+        sets = comma(
+            compose("{name} = {incoming}", name=column.name, incoming=self.incoming(column))
+            for column in table.updates
+        )
+        if self.plain:
+            source = self._with_expressions(raw("bu_r"))
+            conditions = self._conditions()
+        else:
+            source = compose("bu_l JOIN {source} ON bu_r.ord = bu_l.ord", source=self._source())
+            source = self._with_expressions(source)
+            conditions = [
+                compose(
+                    "{stored} = bu_l.{alias}",
+                    stored=column.stored,
+                    alias=self._pk_alias(column),
+                )
+                for column in table.pk
+            ]
+        returning = EMPTY
+        if self.answers or table is not self.written[-1]:
+            returning = compose(" RETURNING {columns}", columns=comma(self._given_back(table)))
+        return compose(
+            "UPDATE {table} SET {sets} FROM {source} WHERE {conditions}{returning}",
+            table=table.name,
+            sets=sets,
+            source=source,
+            conditions=join(AND, conditions),
+            returning=returning,
+        )
+
+    def _given_back(self, table: Table) -> list[Fragment]:
+        columns = [raw("bu_r.ord")]
+        if not self.plain:
+            columns += [
+                compose("bu_l.{alias}", alias=self._pk_alias(column))
+                for column in self.plan.tables[0].pk
+            ]
+        return columns + [
+            compose("{column} AS {alias}", column=column.stored, alias=alias("v", i))
+            for i, column in self._returned
+            if self._table_of(column) is table
+        ]
+
+    @cached_property
+    def _pks(self) -> list[Column]:
+        """The primary keys of the tables that are updated, and of the model's own."""
+        tables = dict.fromkeys((self.plan.tables[0], *self.written))
+        return [column for table in tables for column in table.pk]
+
+    def _pk_alias(self, column: Column) -> Fragment:
+        return alias("p", self._pks.index(column))
+
+    @property
+    def _returned(self) -> Sequence[tuple[int, Column]]:
+        return list(enumerate(column for _, column in self.plan.returning or ()))
+
+    def _table_of(self, column: Column) -> Table:
+        return next(table for table in self.plan.tables if table.name == column.table)
+
+    # The answer ---------------------------------------------------------------------------
+
+    def _answer(self) -> Fragment:
+        """Return: rows that match, that were wanted, locked and written; or the rows themselves.
+
+        With ``returning``, each row is these four counts, the position, and the values.
+        """
+        main = self._name(self.written[-1])
+        counts = [raw("NULL")] * 3
+        if self.plan.reports:
+            counts = [
+                raw("bu_c.matched"),
+                raw("bu_c.wanted"),
+                raw("NULL" if self.plain else "(SELECT count(*) FROM bu_l)"),
+            ]
+        counts.append(compose("(SELECT count(*) FROM {main})", main=main))
+        source = [raw("bu_c")] if self.plan.reports else []
+        columns = list(counts)
+        if self.plan.returning is None:
+            return compose(
+                "SELECT {columns} FROM {source}", columns=comma(columns), source=comma(source)
+            )
+        columns.append(compose("{main}.ord", main=main))
+        joined = main
+        for table in self.written[:-1]:
+            joined = compose(
+                "{joined} JOIN {name} USING ({pk})",
+                joined=joined,
+                name=self._name(table),
+                pk=self._main_pk,
+            )
+        if any(not self._table_of(column).updates for _, column in self._returned):
+            joined = compose("{joined} JOIN bu_l USING ({pk})", joined=joined, pk=self._main_pk)
+        columns += [
+            compose(
+                "{source}.{alias}",
+                source=self._name(self._table_of(column))
+                if self._table_of(column).updates
+                else raw("bu_l"),
+                alias=alias("v", i),
+            )
+            for i, column in self._returned
+        ]
+        if source:
+            joined = compose("bu_c LEFT JOIN ({joined}) ON true", joined=joined)
+        return compose(
+            "SELECT {columns} FROM {joined} ORDER BY {main}.ord",
+            columns=comma(columns),
+            joined=joined,
+            main=main,
+        )
+
+    @property
+    def _main_pk(self) -> Fragment:
+        return comma(self._pk_alias(column) for column in self.plan.tables[0].pk)
+
+
+def _array(numbers: Sequence[int | None]) -> str:
+    return "{" + ",".join("NULL" if each is None else str(each) for each in numbers) + "}"
