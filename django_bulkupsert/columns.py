@@ -107,7 +107,7 @@ class Column:
         nulls = type(None) in kinds
         kinds.discard(type(None))
         if not kinds:
-            return Texts(list(values), nulls=True, escape=False, quote=False)
+            return Texts(list(values), nulls=True, escape=False, quote=False, sure=True)
         roads = {self.ready.get(kind) for kind in kinds}
         road = roads.pop() if len(roads) == 1 else None
         if road is not None:
@@ -118,7 +118,7 @@ class Column:
                 raise Fault(_offset(values, fault.offset), fault.reason) from fault.__cause__
             if done is not None:
                 texts = spread(values, done.texts) if nulls else done.texts
-                return Texts(texts, nulls, done.escape, done.quote)
+                return Texts(texts, nulls, done.escape, done.quote, sure=done.sure)
         return self._prepared(values)
 
     def _prepared(self, values: Sequence[Any]) -> Texts:
@@ -159,6 +159,15 @@ class Column:
             if item.contains_aggregate or item.contains_over_clause:
                 raise Fault(0, "an aggregate or a window expression can't be inserted")
         return self.field.get_db_prep_save(item, self.connection)
+
+    def literal(self, prepared: Any) -> Fragment:
+        """Return a prepared value as SQL."""
+        if self.placeholder is not None:
+            return self._place(prepared)
+        try:
+            return value(text_of(prepared))
+        except NoText:
+            return value(prepared)
 
     def _checked(self, prepared: Any) -> str:
         if self.base_type == raw("interval") and not isinstance(prepared, timedelta | str):

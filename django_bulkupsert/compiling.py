@@ -50,9 +50,9 @@ class Condition:
 
 def _joined(query: Query) -> list[Model] | None:
     """Return the models whose tables a query reads; None: others than a model's own ones."""
+    meta: Any = query.model._meta
     own: dict[str, Model] = {
-        each._meta.db_table: each
-        for each in (query.model._meta.concrete_model, *query.model._meta.get_parent_list())
+        each._meta.db_table: each for each in (meta.concrete_model, *meta.get_parent_list())
     }
     read = [alias for alias, uses in query.alias_refcount.items() if uses]
     if any(query.alias_map[alias].table_name != alias or alias not in own for alias in read):
@@ -154,7 +154,8 @@ class RowExpressions:
     def _number(self, column: Column, fragment: Fragment) -> int:
         fragments = self.fragments.setdefault(column, [])
         # 1, 1.0 and True are one key, and three literals.
-        key = (column, fragment.text, tuple((type(each), each) for each in fragment.params))
+        params = tuple((type(each), each) for each in fragment.params)
+        key: tuple[Any, ...] = (column, fragment.text, params)
         try:
             known = self._numbers.get(key)
         except TypeError:  # a parameter that is no key
@@ -178,6 +179,8 @@ class RowExpressions:
             if found:
                 raise FieldError(f"{what} are not allowed in this query ({field.name}).")
         prepared = field.get_db_prep_save(resolved, self.connection)
+        if not hasattr(prepared, "as_sql"):  # a JSONField takes the value out of a Value
+            return column.cast(column.literal(prepared))
         placed = "%s"
         if column.placeholder is not None:
             placed = column.placeholder(prepared, compiler, self.connection)

@@ -31,6 +31,7 @@ class Texts:
         quote: Whether a text may hold what an array literal wants quoted.
         cells: Per row offset, what can't be carried as text: an SQL expression, or a value
             that only the driver can adapt. The text at that offset is None.
+        sure: Whether the server is sure to read each text as the column's type.
     """
 
     values: Sequence[str | None]
@@ -38,6 +39,7 @@ class Texts:
     escape: bool = True
     quote: bool = True
     cells: Mapping[int, Fragment] | None = None
+    sure: bool = False
 
 
 class Fault(Exception):

@@ -35,7 +35,7 @@ class Excluded(Combinable):
         return f"{type(self).__name__}({self.name})"
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.name == other.name  # type: ignore[attr-defined]
+        return isinstance(other, Excluded) and self.name == other.name
 
     def __hash__(self) -> int:
         return hash((type(self), self.name))
@@ -93,15 +93,14 @@ class Incoming(Expression):
     def __init__(self, row: IncomingRow, field: Field) -> None:
         super().__init__(output_field=field)
         self.row = row
-        self.field = field
 
     def __repr__(self) -> str:
         return f"Excluded({self.field.name})"
 
-    def as_sql(self, _compiler: Any, _connection: Any, **_context: Any) -> tuple[str, list[Any]]:
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:  # noqa: ARG002
         """Return the value in the statement that is being made."""
         found = self.row.sql(self.field)
-        return found.text, list(found.params)
+        return found.text, found.params
 
     def get_group_by_cols(self, *_args: Any, **_keywords: Any) -> list[Any]:
         """Return nothing to group by."""

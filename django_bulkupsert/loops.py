@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import json
+import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -21,11 +22,12 @@ from .encode import Fault, check_text, text_of
 
 
 class Rendered(NamedTuple):
-    """The texts of values that are not None, and what quoting them takes (see Texts)."""
+    """The texts of values that are not None, and what is known of them (see Texts)."""
 
     texts: list[str]
     escape: bool
     quote: bool
+    sure: bool = True
 
 
 #: Renders values of one known type. None: they are not in the known form after all.
@@ -62,11 +64,14 @@ def _bool(values: Sequence[bool]) -> Rendered:
     return Rendered(["t" if item else "f" for item in values], escape=False, quote=False)
 
 
-def _decimal(values: Sequence[decimal.Decimal]) -> Rendered | None:
+def _decimal(most: decimal.Decimal, values: Sequence[decimal.Decimal]) -> Rendered | None:
     texts = list(map(str, values))
     joined = "".join(texts)
     if "N" in joined or "I" in joined:  # NaN and Infinity, which Django refuses
         return None
+    if max(values) >= most or min(values) <= -most:
+        offset = next(i for i, item in enumerate(values) if abs(item) >= most)
+        raise Fault(offset, f"number of more digits than the column takes; they end at {most}")
     return Rendered(texts, escape=False, quote=False)
 
 
@@ -105,7 +110,19 @@ def _json(encoder: type[json.JSONEncoder] | None, values: Sequence[Any]) -> Rend
         )
         raise Fault(len(texts), reason) from error
     escape = check_text(texts)
-    return Rendered(texts, escape, quote=True)
+    # jsonb takes neither \u0000 nor half of a surrogate pair; json does.
+    sure = not (escape and _DOUBTFUL.search("".join(texts)))
+    return Rendered(texts, escape, quote=True, sure=sure)
+
+
+_DOUBTFUL = re.compile(r"\\u(0000|d[89a-f])")
+
+
+def _most(field: Any) -> decimal.Decimal:
+    """Return the least number that a decimal column would round to one digit too many."""
+    places = field.decimal_places or 0
+    digits = decimal.Decimal(1).scaleb(field.max_digits - places)
+    return digits - decimal.Decimal(5).scaleb(-places - 1)
 
 
 def ready(
@@ -119,6 +136,8 @@ def ready(
     if kind is models.JSONField:
         dumps = partial(_json, field.encoder)  # type: ignore[attr-defined]
         return dict.fromkeys((dict, list, str, int, float, bool), dumps)
+    if kind is models.DecimalField and field.max_digits is not None:  # type: ignore[attr-defined]
+        return {decimal.Decimal: partial(_decimal, _most(field))}
     if kind in _TEXT_FIELDS:
         return {str: partial(_text, longest)}
     if kind in _INTEGER_FIELDS:
@@ -138,7 +157,6 @@ _INTEGER_FIELDS = {
 _READY: Mapping[type, Mapping[type, Renderer]] = {
     models.FloatField: {float: _float},
     models.BooleanField: {bool: _bool},
-    models.DecimalField: {decimal.Decimal: _decimal},
     models.UUIDField: {uuid.UUID: _uuid},
     models.DateField: {datetime.date: _date},
     models.TimeField: {datetime.time: _date},

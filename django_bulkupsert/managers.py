@@ -88,7 +88,7 @@ class BulkMethods:
         match_fields: Iterable[str] | None = None,
         where: Any = None,
         skip_unchanged: bool = False,
-        returning: Iterable[str] | None = None,
+        returning: Iterable[str] | bool | None = None,
         strategy: str | None = None,
     ) -> UpdateResult:
         """Update the named fields of the rows that model instances stand for.
@@ -113,8 +113,8 @@ class BulkMethods:
                 ``Excluded("name")``. Rows that it doesn't hold for are skipped.
             skip_unchanged: Leave a stored row alone, unwritten and unlocked, whose values
                 would not change; an ``auto_now`` field that is not named is no change.
-            returning: Names of fields whose stored values, after the update, are wanted; the
-                result then has ``rows``.
+            returning: Names of fields whose stored values, after the update, are wanted (True:
+                all fields); the result then has ``rows``.
             strategy: How rows travel: "values", "unnest" or "copy". None: by their number, and
                 what they hold. The first two hold all rows in memory; "copy" a few thousand.
 
@@ -152,7 +152,7 @@ class BulkMethods:
         match_fields: Iterable[str] | None = None,
         where: Any = None,
         skip_unchanged: bool = False,
-        returning: Iterable[str] | None = None,
+        returning: Iterable[str] | bool | None = None,
         strategy: str | None = None,
     ) -> UpdateResult:
         """Do what ``bulk_update`` does, from asynchronous code.
@@ -160,7 +160,7 @@ class BulkMethods:
         The work, the walk over ``objs`` included, is done in the thread in which Django keeps its
         connections.
         """
-        return await sync_to_async(self.bulk_update)(
+        result: UpdateResult = await sync_to_async(self.bulk_update)(
             objs,
             fields,
             batch_size,
@@ -170,11 +170,12 @@ class BulkMethods:
             returning=returning,
             strategy=strategy,
         )
+        return result
 
     abulk_update.alters_data = True  # type: ignore[attr-defined]
 
 
-class BulkUpsertQuerySet(BulkMethods, models.QuerySet[ModelT, ModelT]):  # type: ignore[misc]
+class BulkUpsertQuerySet(BulkMethods, models.QuerySet[ModelT, ModelT]):
     """A queryset that writes many rows at once."""
 
 

@@ -113,5 +113,5 @@ class UpdateResult(int):
         self.rows = rows
         return self
 
-    def __getnewargs__(self) -> tuple[Any, ...]:  # type: ignore[override]
+    def __getnewargs__(self) -> tuple[Any, ...]:
         return self.updated, self.unchanged, self.skipped, self.rows

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.backends.postgresql.psycopg_any import is_psycopg3
 
 #: The three relations, by the name that forces each.
 STRATEGIES = ["values", "unnest", "copy"]
@@ -85,3 +87,38 @@ def temporary_tables(db: None) -> Callable[[], list[str]]:
             return [row[0] for row in cursor.fetchall()]
 
     return names
+
+
+@pytest.fixture
+def server_side_binding(transactional_db):
+    """A connection whose parameters the server binds."""
+    if not is_psycopg3:
+        pytest.skip("only psycopg 3 has the server bind parameters")
+    options = connection.settings_dict["OPTIONS"]
+    connection.close()
+    options["server_side_binding"] = True
+    connection.features.__dict__.pop("uses_server_side_binding", None)
+    yield
+    connection.close()
+    del options["server_side_binding"]
+    connection.features.__dict__.pop("uses_server_side_binding", None)
+
+
+def run_threads(*works) -> list[BaseException]:
+    """Run each in a thread with a connection of its own; return the errors."""
+    errors: list[BaseException] = []
+
+    def guarded(work):
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 (handed to the test)
+            errors.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=guarded, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return errors

@@ -271,6 +271,9 @@ class UpperField(models.CharField):
     if django.VERSION >= (6, 1):
 
         def get_placeholder_sql(self, value, compiler, connection):
+            if hasattr(value, "as_sql"):
+                sql, params = compiler.compile(value)
+                return f"upper({sql})", params
             return "upper(%s)", (value,)
 
 
@@ -639,3 +642,75 @@ if django.VERSION >= (5, 0):
         class Meta:
             managed = False
             db_table = "tests_legacy_defaults"
+
+
+class Place(models.Model):
+    """The first of three levels, each with a table of its own."""
+
+    code = models.CharField(max_length=10, unique=True, null=True)
+    name = models.CharField(max_length=10, db_column="Place Name")
+    visited = models.DateTimeField(auto_now=True)
+
+    objects = BulkUpsertManager()
+
+
+class Restaurant(Place):
+    stars = models.IntegerField(default=0)
+    country = models.ForeignKey(Country, models.SET_NULL, null=True)
+
+    objects = BulkUpsertManager()
+
+
+class Pizzeria(Restaurant):
+    oven = models.CharField(max_length=10, default="wood")
+
+    objects = BulkUpsertManager()
+
+
+class Boat(models.Model):
+    boat_id = models.AutoField(primary_key=True)
+    draught = models.IntegerField(default=0)
+
+
+class Van(models.Model):
+    van_id = models.AutoField(primary_key=True)
+    wheels = models.IntegerField(default=0)
+
+
+class Duck(Boat, Van):
+    """Two parents, and so a link that is not the primary key."""
+
+    name = models.CharField(max_length=10, default="")
+
+    objects = BulkUpsertManager()
+
+
+class Word(models.Model):
+    """A primary key that may be the empty string."""
+
+    word = models.CharField(max_length=10, primary_key=True)
+    count = models.IntegerField(default=0)
+
+    objects = BulkUpsertManager()
+
+
+class Measure(models.Model):
+    """Nothing unique to match by, and NULLs among it."""
+
+    device = models.CharField(max_length=10, null=True)
+    channel = models.IntegerField(null=True)
+    value = models.FloatField(null=True)
+    note = models.TextField(default="")
+
+    objects = BulkUpsertManager()
+
+
+class Ticking(models.Model):
+    """Clocks of both kinds beside each other."""
+
+    value = models.IntegerField(default=0)
+    created = models.DateTimeField(auto_now_add=True)
+    updated = models.DateTimeField(auto_now=True)
+    day = models.DateField(auto_now=True)
+
+    objects = BulkUpsertManager()

@@ -7,6 +7,7 @@ import os
 
 import pytest
 from django.db import connection, transaction
+from django.db.models import F, QuerySet
 from django.test import override_settings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -191,3 +192,28 @@ def test_moments_with_time_zones_off(no_time_zones, kind, strategy):
         )
         assert getattr(result, status) == 1
     assert Everything.objects.values_list("datetime", "moments").get() == (NAIVE, [NAIVE])
+
+
+@thorough
+@given(before=strategies.rows(), after=strategies.rows(), chance=st.randoms())
+def test_every_relation_updates_as_django(before, after, chance):
+    """The oracle of bulk_update: each relation, and Django's own, leave the same table."""
+    names = [name for name in strategies.FIELDS if chance.random() < 0.7] or ["text"]
+    keep = {(i, name) for i in range(len(after)) for name in names if chance.random() < 0.1}
+
+    def write(queryset, **words):
+        Everything.objects.bulk_create(Everything(**row) for row in before)
+        keys = dict(Everything.objects.values_list("key", "pk"))
+        rows = [Everything(pk=keys.get(row["key"], 0), **row) for row in after]
+        for i, name in keep:
+            setattr(rows[i], name, F(name))
+        found = queryset.bulk_update(rows, names, **words)
+        assert found == min(len(before), len(after))
+
+    expected = written(lambda: write(QuerySet(Everything)))
+    for strategy in STRATEGIES:
+        assert written(lambda: write(Everything.objects, strategy=strategy)) == expected  # noqa: B023
+        assert (
+            written(lambda: write(Everything.objects, strategy=strategy, skip_unchanged=True))  # noqa: B023
+            == expected
+        )

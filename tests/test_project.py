@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from django.db import connection, connections
-from django.db.backends.postgresql.psycopg_any import is_psycopg3
+from django.db import connections
 from django.db.models import Value
 from django.db.models.functions import Lower
 
@@ -28,21 +27,6 @@ def test_atomic_requests(client, monkeypatch, rows):
     assert not Product.objects.exists()
     assert client.get(f"/write/{rows}").content.decode() == str(rows)
     assert Product.objects.count() == rows
-
-
-@pytest.fixture
-def server_side_binding(transactional_db):
-    """A connection whose parameters the server binds."""
-    if not is_psycopg3:
-        pytest.skip("only psycopg 3 has the server bind parameters")
-    options = connection.settings_dict["OPTIONS"]
-    connection.close()
-    options["server_side_binding"] = True
-    connection.features.__dict__.pop("uses_server_side_binding", None)
-    yield
-    connection.close()
-    del options["server_side_binding"]
-    connection.features.__dict__.pop("uses_server_side_binding", None)
 
 
 def test_parameters_that_the_server_binds(server_side_binding, kind, strategy):

@@ -10,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from django_bulkupsert import DuplicateKeysError, RowError
 
+from .conftest import run_threads
 from .models import Clocks, Code, Product
 
 ROWS = [{"sku": f"{i:03}", "stock": i} for i in range(50)]
@@ -164,26 +165,6 @@ class WriteToOther:
 
 
 # Concurrency -------------------------------------------------------------------------------
-
-
-def run_threads(*works) -> list[BaseException]:
-    """Run each in a thread with a connection of its own; return the errors."""
-    errors: list[BaseException] = []
-
-    def guarded(work):
-        try:
-            work()
-        except BaseException as error:  # noqa: BLE001 (handed to the test)
-            errors.append(error)
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=guarded, args=(work,)) for work in works]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return errors
 
 
 @pytest.mark.django_db(transaction=True)

@@ -56,7 +56,7 @@ class Call(Generic[PlanT, ResultT]):
         """Run a chunk that is all of the input, over a relation that is part of the statement."""
         self.plan.check_castable(self.slots)
         try:
-            with self.unstaged(), self.connection.cursor() as cursor:
+            with self.unstaged(chunk), self.connection.cursor() as cursor:
                 return self.merge(cursor, relation)
         except DataError as error:
             fault = find_fault(self.connection, self.slots, chunk)
@@ -86,7 +86,8 @@ class Call(Generic[PlanT, ResultT]):
             return result
 
     def _atomic(self) -> AbstractContextManager[Any]:
-        return transaction.atomic(using=self.connection.alias)
+        atomic: AbstractContextManager[Any] = transaction.atomic(using=self.connection.alias)
+        return atomic
 
     def _check_plain(self, chunk: Chunk) -> None:
         for slot, texts in zip(self.slots, chunk.texts, strict=True):
@@ -114,7 +115,7 @@ class Call(Generic[PlanT, ResultT]):
         """The columns by which rows are matched."""
         raise NotImplementedError
 
-    def unstaged(self) -> AbstractContextManager[Any]:
+    def unstaged(self, chunk: Chunk) -> AbstractContextManager[Any]:
         """Make statements that need no staging table all or nothing."""
         raise NotImplementedError
 

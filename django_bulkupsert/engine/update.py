@@ -16,7 +16,7 @@ from ..plans.update import UpdateOptions, UpdatePlan
 from ..readers.base import described
 from ..relations import Relation
 from ..result import ReturnedRow, UpdateResult
-from ..rows import Rows
+from ..rows import Chunk, Rows
 from ..server import locks_rows, may_refuse_locks, note_refusal
 from ..statements.update import Update
 from .call import Call
@@ -57,12 +57,17 @@ class UpdateCall(Call[UpdatePlan, UpdateResult]):
         """The columns by which rows are matched."""
         return self.plan.match
 
-    def unstaged(self) -> AbstractContextManager[Any]:
-        """Run one statement as Django's ``update()`` does: without a savepoint of its own."""
-        marked: AbstractContextManager[Any] = mark_for_rollback_on_error(
-            using=self.connection.alias
-        )
-        return marked
+    def unstaged(self, chunk: Chunk) -> AbstractContextManager[Any]:
+        """Run one statement as Django's ``update()`` does: without a savepoint.
+
+        Unless a text may not be read as what it should be: then, to find its row, the
+        caller's transaction has to stay usable.
+        """
+        guard: Any = mark_for_rollback_on_error
+        if self.connection.in_atomic_block and not all(texts.sure for texts in chunk.texts):
+            guard = atomic
+        context: AbstractContextManager[Any] = guard(using=self.connection.alias)
+        return context
 
     def merge(self, cursor: Any, relation: Relation) -> UpdateResult:
         """Write the rows that a relation carries; locked first, where the engine can."""

@@ -14,7 +14,7 @@ from ..marks import Marks
 from ..plans.upsert import UpsertOptions, UpsertPlan, Write
 from ..relations import Relation
 from ..result import Status, UpsertResult
-from ..rows import Rows, open_rows
+from ..rows import Chunk, Rows, open_rows
 from ..server import created_by
 from ..statements.questions import duplicates, first_null, stored_keys
 from ..statements.upsert import Upsert
@@ -57,7 +57,7 @@ class UpsertCall(Call[UpsertPlan, UpsertResult]):
         """The columns by which rows are matched."""
         return self.plan.key or self.plan.pk
 
-    def unstaged(self) -> AbstractContextManager[Any]:
+    def unstaged(self, _chunk: Chunk) -> AbstractContextManager[Any]:
         """Make the call all or nothing.
 
         One statement is that by itself; inside a transaction of the caller's, a savepoint

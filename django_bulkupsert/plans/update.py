@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -30,7 +30,7 @@ class UpdateOptions:
     match_fields: Iterable[str] | None = None
     where: Any = None
     skip_unchanged: bool = False
-    returning: Iterable[str] | None = None
+    returning: Iterable[str] | bool | None = None
     strategy: str | None = None
 
 
@@ -136,14 +136,17 @@ class UpdatePlan(Plan):
         return tuple(
             field
             for field in self.model._meta.concrete_fields
-            if self.fields and is_clock(field) and field not in named and field.auto_now  # type: ignore[attr-defined]
+            if self.fields and is_clock(field) and field not in named and field.auto_now
         )
 
     def _returning(self) -> tuple[tuple[str, Column], ...] | None:
-        names = self.options.returning
+        names: Any = self.options.returning
         if names is None:
             return None
-        names = names if isinstance(names, str) else tuple(names)
+        if names is True:
+            names = [field.name for field in self.model._meta.concrete_fields]
+        if isinstance(names, Iterator):
+            names = list(names)
         found = resolve_all(self.model, names, "returning")
         if not found:
             raise OptionError("returning is empty; leave it out, or name the fields to return")

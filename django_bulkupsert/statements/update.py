@@ -6,8 +6,8 @@ One statement::
     bu_x    which expression a row holds, of those rows that hold one
     bu_l    the stored rows that are meant, locked in order, each beside the position of its row
     bu_c    how many match, and how many of them ``where`` lets through
+    bu_0    the UPDATE of the model's own table
     bu_1 .. the UPDATE of a parent's table
-    bu_up   the UPDATE of the model's own table
 
 The statement *is* the last UPDATE where nothing but the count of rows is asked for. Columns are
 named by a letter and a number: c is a slot, e a number of an expression, p a part of a primary
@@ -342,23 +342,16 @@ class Update(Over):
                 raw("NULL" if self.plain else "(SELECT count(*) FROM bu_l)"),
             ]
         counts.append(compose("(SELECT count(*) FROM {main})", main=main))
-        source = [raw("bu_c")] if self.plan.reports else []
-        columns = list(counts)
         if self.plan.returning is None:
-            return compose(
-                "SELECT {columns} FROM {source}", columns=comma(columns), source=comma(source)
-            )
-        columns.append(compose("{main}.ord", main=main))
+            return compose("SELECT {counts} FROM bu_c", counts=comma(counts))
+        columns = [*counts, compose("{main}.ord", main=main)]
         joined = main
+        if self.plan.reports:  # the counts come back beside no row, too
+            joined = compose("bu_c LEFT JOIN {main} ON true", main=main)
         for table in self.written[:-1]:
-            joined = compose(
-                "{joined} JOIN {name} USING ({pk})",
-                joined=joined,
-                name=self._name(table),
-                pk=self._main_pk,
-            )
+            joined = self._beside(joined, self._name(table))
         if any(not self._table_of(column).updates for _, column in self._returned):
-            joined = compose("{joined} JOIN bu_l USING ({pk})", joined=joined, pk=self._main_pk)
+            joined = self._beside(joined, raw("bu_l"))
         columns += [
             compose(
                 "{source}.{alias}",
@@ -369,8 +362,6 @@ class Update(Over):
             )
             for i, column in self._returned
         ]
-        if source:
-            joined = compose("bu_c LEFT JOIN ({joined}) ON true", joined=joined)
         return compose(
             "SELECT {columns} FROM {joined} ORDER BY {main}.ord",
             columns=comma(columns),
@@ -378,9 +369,20 @@ class Update(Over):
             main=main,
         )
 
-    @property
-    def _main_pk(self) -> Fragment:
-        return comma(self._pk_alias(column) for column in self.plan.tables[0].pk)
+    def _beside(self, joined: Fragment, name: Fragment) -> Fragment:
+        """Return a join to what another table has of the same row."""
+        same = [
+            compose(
+                "{name}.{pk} = {main}.{pk}",
+                name=name,
+                main=self._name(self.written[-1]),
+                pk=self._pk_alias(column),
+            )
+            for column in self.plan.tables[0].pk
+        ]
+        return compose(
+            "{joined} LEFT JOIN {name} ON {same}", joined=joined, name=name, same=join(AND, same)
+        )
 
 
 def _array(numbers: Sequence[int | None]) -> str:
