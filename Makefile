@@ -12,7 +12,7 @@ ifneq ($(filter-out psycopg2 psycopg,$(DRIVER)),)
 $(error DRIVER is psycopg2 or psycopg, not $(DRIVER))
 endif
 
-.PHONY: help demo test lint format types docs thresholds build tox clean
+.PHONY: help demo test lint format types docs bench thresholds build tox clean
 
 help:  ## Show this list.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -37,6 +37,9 @@ types: $(VENV)/.dev  ## Check types.
 docs: $(VENV)/.dev  ## Build the docs into docs/_build.
 	$(NO_DATABASE) $(PY) -m sphinx -W --keep-going -q -b html docs docs/_build
 	@echo "See docs/_build/index.html"
+
+bench: $(VENV)/.bench  ## Measure bulk_update beside Django's and other packages'.
+	@$(PY) -m benchmarks.update
 
 thresholds: $(VENV)/.test  ## Measure where one way to carry rows overtakes another.
 	@$(PY) -m benchmarks.thresholds

@@ -97,8 +97,15 @@ class Column:
             return raw("")
         return Fragment(" COLLATE " + identifier(self.collation).text)
 
-    def encode(self, values: Sequence[Any]) -> Texts:
+    def encode(
+        self, values: Sequence[Any], aside: Callable[[int, Any], None] | None = None
+    ) -> Texts:
         """Return one chunk of the column as text.
+
+        Args:
+            values: The values, as rows hold them.
+            aside: Takes the offset of an expression, and the expression, whose text is then
+                None. Without it, expressions are cells.
 
         Raises:
             Fault: A value can't be stored; the offset is the one in ``values``.
@@ -119,14 +126,18 @@ class Column:
             if done is not None:
                 texts = spread(values, done.texts) if nulls else done.texts
                 return Texts(texts, nulls, done.escape, done.quote, sure=done.sure)
-        return self._prepared(values)
+        return self._prepared(values, aside)
 
-    def _prepared(self, values: Sequence[Any]) -> Texts:
+    def _prepared(self, values: Sequence[Any], aside: Callable[[int, Any], None] | None) -> Texts:
         """Take Django's road: ``get_db_prep_save``, or SQL where the value is an expression."""
         cells: dict[int, Fragment] = {}
         texts: list[str | None] = []
         for offset, item in enumerate(values):
             text = None
+            if aside is not None and hasattr(item, "resolve_expression"):
+                aside(offset, item)
+                texts.append(None)
+                continue
             try:
                 prepared = self._prepare(item)
                 if hasattr(prepared, "as_sql"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet, FieldError, FullResultSet
@@ -50,7 +49,8 @@ class Condition:
 
 def _joined(query: Query) -> list[Model] | None:
     """Return the models whose tables a query reads; None: others than a model's own ones."""
-    meta: Any = query.model._meta
+    model: Any = query.model
+    meta = model._meta
     own: dict[str, Model] = {
         each._meta.db_table: each for each in (meta.concrete_model, *meta.get_parent_list())
     }
@@ -228,11 +228,3 @@ def _chosen(row: Fragment, first: int, fragments: list[Fragment]) -> Fragment:
         low=_chosen(row, first, fragments[:middle]),
         high=_chosen(row, first + middle, fragments[middle:]),
     )
-
-
-def expression_offsets(values: Sequence[Any]) -> list[int]:
-    """Return where expressions stand among values."""
-    kinds = {kind for kind in set(map(type, values)) if hasattr(kind, "resolve_expression")}
-    if not kinds:
-        return []
-    return [offset for offset, item in enumerate(values) if type(item) in kinds]

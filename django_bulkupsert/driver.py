@@ -57,7 +57,7 @@ def copy_in(connection: Any, cursor: Any, statement: Fragment, data: bytes) -> N
             with cursor.copy(text) as copy:
                 copy.write(data)
         else:
-            cursor.copy_expert(text, io.BytesIO(data), 1 << 16)
+            cursor.copy_expert(text, io.BytesIO(data), len(data) + 1)  # in one piece
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain, islice
 from typing import Any
 
@@ -77,6 +77,7 @@ class Rows:
         """
         start = self.count
         reader = self.reader
+        aside = reader.aside
         texts: list[Texts] = []
         for i, (column, values) in enumerate(
             zip(reader.carried, reader.read(rows, start), strict=True)
@@ -91,7 +92,7 @@ class Rows:
             if i == self._pk:
                 self.with_pk += len(given) - given.count(None)
             try:
-                encoded = column.encode(given)
+                encoded = column.encode(given, aside and partial(aside, column, start))
             except Fault as fault:
                 raise RowValueError(
                     start + fault.offset, column.field.name, fault.reason

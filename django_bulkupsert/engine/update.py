@@ -134,8 +134,7 @@ class UpdateCall(Call[UpdatePlan, UpdateResult]):
         if found is None:
             return
         for column, index in self.source.first_null.items():
-            name = column.field.column
-            if name == found.column and column not in self.plan.expressions.codes:
+            if column.field.column == found.column:
                 raise RowConstraintError(
                     index, column.field.name, "None, where the column takes no NULL"
                 ) from error

@@ -133,9 +133,10 @@ class UpdatePlan(Plan):
     def _clocks(self) -> tuple[Field, ...]:
         """Return the auto_now fields that the caller doesn't name."""
         named = {column.field for column in (*self.fields, *self.match)}
+        every: Any = self.model._meta.concrete_fields
         return tuple(
             field
-            for field in self.model._meta.concrete_fields
+            for field in every
             if self.fields and is_clock(field) and field not in named and field.auto_now
         )
 
@@ -164,7 +165,7 @@ class UpdatePlan(Plan):
             read += (condition.models if condition else None) or []
         links: dict[Model, tuple[Column, Column] | None] = {self.model: None}
         for parent in read:
-            for step in self.model._meta.get_path_to_parent(parent):  # type: ignore[attr-defined]
+            for step in self.model._meta.get_path_to_parent(parent):
                 pair = self.column(step.join_field), self.column(step.target_fields[0])
                 links.setdefault(step.to_opts.model, pair)
         return tuple(

@@ -80,6 +80,10 @@ class Reader:
         self.missing: tuple[Column, ...] = ()
         self.lent: tuple[Column, ...] = ()
 
+    #: Takes a column, a chunk's start, the offset there, and an expression that a row holds;
+    #: None: expressions are values like any.
+    aside: Callable[[Column, int, int, Any], None] | None = None
+
     def read(self, rows: list[Any], start: int) -> list[Sequence[Any]]:
         """Return the values of each carried column; ``start`` is the first row's index."""
         raise NotImplementedError
@@ -133,20 +137,29 @@ def attributes(model: Model, rows: Sequence[Any], names: Sequence[str]) -> list[
     Raises:
         KeyError: An instance doesn't hold one: it is deferred.
     """
-    held = [row.__dict__ for row in rows]
     plain = set(names)
     for kind in set(map(type, rows)):
         plain = {name for name in plain if type(getattr(kind, name)) in _PLAIN}
     lazy = {
         name for name in set(names) - plain if isinstance(getattr(model, name), DeferredAttribute)
     }
-    if lazy and any(map(lazy.difference, held)):
-        raise KeyError(next(iter(lazy)))
-    return [
-        list(map(itemgetter(name), held)) if name in plain else [getattr(row, name) for row in rows]
-        for name in names
-    ]
+    columns: list[list[Any]] = [[] for _ in names]
+    for start in range(0, len(rows), BLOCK_ROWS):
+        block = rows[start : start + BLOCK_ROWS]
+        held = [row.__dict__ for row in block]
+        if lazy and any(map(lazy.difference, held)):
+            raise KeyError(next(iter(lazy)))
+        for name, column in zip(names, columns, strict=True):
+            if name in plain:
+                column.extend(map(itemgetter(name), held))
+            else:
+                column.extend([getattr(row, name) for row in block])
+    return columns  # type: ignore[return-value]  # of sequences, if of lists
 
+
+#: Instances that are read at a time, column by column, while the processor's cache still has
+#: them. Set by benchmarks/thresholds.py.
+BLOCK_ROWS = 500
 
 _PLAIN = (DeferredAttribute, ForeignKeyDeferredAttribute)
 

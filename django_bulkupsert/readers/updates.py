@@ -8,7 +8,7 @@ from typing import Any
 from django.core.exceptions import FieldError
 
 from ..columns import Column
-from ..compiling import RowExpressions, expression_offsets
+from ..compiling import RowExpressions
 from ..errors import RowExpressionError, RowFieldsError
 from ..fields import DatabaseDefault, Field
 from ..target import Model
@@ -19,7 +19,7 @@ class UpdateReader(Reader):
     """Reads the fields that are updated, and those by which rows are matched.
 
     As in Django's ``bulk_update``, the values are what the instances hold: no field is asked
-    what it would like to save. Expressions are set aside, and leave None in their place.
+    what it would like to save. Expressions are set aside.
     """
 
     def __init__(
@@ -55,44 +55,30 @@ class UpdateReader(Reader):
         except KeyError:  # some are deferred: they are loaded one by one, as Django does
             columns = [[getattr(row, name) for row in rows] for name in self.names]
         if self.by_pk:
-            _check_pk(columns[: self.matched], start)
-        return [
-            self._plain(column, values, start)
-            for column, values in zip(self.carried, columns, strict=True)
-        ]
+            for values in columns[: self.matched]:
+                if None in values:
+                    raise _without_pk(start + list(values).index(None))
+        return columns
 
     def _takes(self, kind: type) -> bool:
         """Whether a class has the model's fields: itself, a proxy of it, or a child."""
         own: Any = self.model._meta.concrete_model
         return issubclass(kind, own)
 
-    def _plain(self, column: Column, values: Sequence[Any], start: int) -> Sequence[Any]:
-        """Set expressions aside."""
-        offsets = expression_offsets(values)
-        if not offsets:
-            return values
-        plain = list(values)
-        for offset in offsets:
-            if column not in self.updated:
-                raise RowExpressionError(
-                    start + offset,
-                    column.field.name,
-                    "an SQL expression, where rows are matched or compared by a value",
-                )
-            try:
-                self.expressions.add(column, start + offset, plain[offset])
-            except (FieldError, TypeError, ValueError) as error:
-                raise RowExpressionError(start + offset, column.field.name, str(error)) from error
-            plain[offset] = None
-        return plain
+    def aside(self, column: Column, start: int, offset: int, expression: Any) -> None:
+        """Set an expression aside."""
+        position, name = start + offset, column.field.name
+        if column not in self.updated:
+            if type(expression) is DatabaseDefault and self.by_pk:
+                raise _without_pk(position)
+            raise RowExpressionError(
+                position, name, "an SQL expression, where rows are matched or compared by a value"
+            )
+        try:
+            self.expressions.add(column, position, expression)
+        except (FieldError, TypeError, ValueError) as error:
+            raise RowExpressionError(position, name, str(error)) from error
 
 
-def _check_pk(keys: Sequence[Sequence[Any]], start: int) -> None:
-    for values in keys:
-        for offset, key in enumerate(values):
-            if key is None or type(key) is DatabaseDefault:
-                raise RowFieldsError(
-                    start + offset,
-                    None,
-                    "All bulk_update() objects must have a primary key set.",
-                )
+def _without_pk(position: int) -> RowFieldsError:
+    return RowFieldsError(position, None, "All bulk_update() objects must have a primary key set.")
