@@ -52,7 +52,7 @@ def values(number: int, turn: int) -> dict[str, object]:
         "description": f"A text as long as a sentence or two, in edition {turn}: " + "word " * 12,
         "price": decimal.Decimal(number * 7 + turn) / 100,
         "stock": number + turn,
-        "data": {"number": number, "tags": ["a", "b", turn], "note": "x" * 40},
+        "data": {"edition": turn, "weight": number, "colour": "blue"},
         "seen": NOON + datetime.timedelta(minutes=turn, seconds=number),
         "active": (number + turn) % 2 == 0,
     }

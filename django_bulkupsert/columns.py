@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.core.exceptions import FieldError, ValidationError
+from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models.sql import InsertQuery
 
 from .encode import Fault, NoText, Texts, check_text, spread, text_of
@@ -37,6 +38,7 @@ class Column:
         ready: Per type, the loop for values that need no preparation.
         longest: The most characters that the column takes, or None.
         bounds: The least and the greatest integer that the column takes, or None.
+        own: Whether ``ready`` runs no code but Django's and ours.
         placeholder: The field's own ``get_placeholder_sql`` (or ``get_placeholder``), or None.
         connection: The database's connection.
     """
@@ -47,6 +49,7 @@ class Column:
     base_type: Fragment | None
     collation: str | None
     ready: Mapping[type, Renderer]
+    own: bool
     longest: int | None
     bounds: tuple[int, int] | None
     placeholder: Callable[..., Any] | None
@@ -67,6 +70,7 @@ class Column:
             base_type=None if base is None else raw(base),
             collation=field.db_parameters(connection).get("collation"),
             ready=ready(field, longest, bounds),
+            own=getattr(field, "encoder", None) in (None, DjangoJSONEncoder),
             longest=longest,
             bounds=bounds,
             placeholder=_placeholder(field),
@@ -98,7 +102,10 @@ class Column:
         return Fragment(" COLLATE " + identifier(self.collation).text)
 
     def encode(
-        self, values: Sequence[Any], aside: Callable[[int, Any], None] | None = None
+        self,
+        values: Sequence[Any],
+        aside: Callable[[int, Any], None] | None = None,
+        pause: Callable[[], None] | None = None,
     ) -> Texts:
         """Return one chunk of the column as text.
 
@@ -106,6 +113,7 @@ class Column:
             values: The values, as rows hold them.
             aside: Takes the offset of an expression, and the expression, whose text is then
                 None. Without it, expressions are cells.
+            pause: Called before code runs that isn't Django's or ours.
 
         Raises:
             Fault: A value can't be stored; the offset is the one in ``values``.
@@ -117,6 +125,8 @@ class Column:
             return Texts(list(values), nulls=True, escape=False, quote=False, sure=True)
         roads = {self.ready.get(kind) for kind in kinds}
         road = roads.pop() if len(roads) == 1 else None
+        if pause is not None and not (road and self.own):
+            pause()
         if road is not None:
             present = [item for item in values if item is not None] if nulls else values
             try:

@@ -72,8 +72,9 @@ def _decimal(most: decimal.Decimal, values: Sequence[decimal.Decimal]) -> Render
     if "N" in joined or "I" in joined:  # NaN and Infinity, which Django refuses
         return None
     if max(values) >= most or min(values) <= -most:
-        offset = next(i for i, item in enumerate(values) if abs(item) >= most)
-        raise Fault(offset, f"number of more digits than the column takes; they end at {most}")
+        offset = next(i for i, item in enumerate(values) if item.copy_abs() >= most)
+        digits = len(str(int(most + 1))) - 1
+        raise Fault(offset, f"number of more than {digits} digits before the point")
     return Rendered(texts, escape=False, quote=False)
 
 

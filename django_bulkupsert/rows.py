@@ -63,25 +63,32 @@ class Rows:
         """Return the next rows, ``most`` at most."""
         return list(islice(self.iterator, most))
 
-    def chunks(self, most: int, head: list[Any]) -> Iterator[Chunk]:
-        """Yield all that is left in chunks of ``most`` rows; ``head`` was pulled already."""
-        while rows := head or self.pull(most):
-            yield self.encode(rows)
-            head = []
-
-    def encode(self, rows: list[Any]) -> Chunk:
-        """Return rows that were pulled as a chunk.
+    def read(self, rows: list[Any]) -> list[Sequence[Any]]:
+        """Return the values of rows that were pulled, column by column.
 
         Raises:
-            RowError: A row can't be taken, with its index and field.
+            RowError: A row can't be taken, with its index.
+        """
+        return self.reader.read(rows, self.count)
+
+    def encode(
+        self, rows: list[Any], columns: list[Sequence[Any]], pause: Callable[[], None] | None = None
+    ) -> Chunk:
+        """Return rows that were read as a chunk.
+
+        Args:
+            rows: The rows.
+            columns: What ``read()`` made of them.
+            pause: Called before code runs that isn't Django's or ours.
+
+        Raises:
+            RowError: A value can't be stored, with its index and field.
         """
         start = self.count
         reader = self.reader
         aside = reader.aside
         texts: list[Texts] = []
-        for i, (column, values) in enumerate(
-            zip(reader.carried, reader.read(rows, start), strict=True)
-        ):
+        for i, (column, values) in enumerate(zip(reader.carried, columns, strict=True)):
             flags: list[bool] = []
             given: Sequence[Any]
             if column in reader.defaulted:
@@ -92,7 +99,7 @@ class Rows:
             if i == self._pk:
                 self.with_pk += len(given) - given.count(None)
             try:
-                encoded = column.encode(given, aside and partial(aside, column, start))
+                encoded = column.encode(given, aside and partial(aside, column, start), pause)
             except Fault as fault:
                 raise RowValueError(
                     start + fault.offset, column.field.name, fault.reason

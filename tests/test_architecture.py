@@ -33,6 +33,7 @@ LEVELS = [
     ["plans.__init__", "plans.upsert", "plans.update"],
     ["plans.base"],
     ["relations.__init__"],
+    ["relations.loading"],
     ["relations.staging"],
     ["relations.unnest", "relations.values"],
     ["relations.base", "relations.slots"],

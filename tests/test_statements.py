@@ -47,7 +47,8 @@ def made(model, rows, relation, part=None, created_by="old", **options) -> Upser
     source = open_rows(model, rows, plan.fields, plan.column)
     write = plan.bind(source.reader)
     slots = slots_of(source.reader)
-    chunk = source.encode(source.pull(None))
+    rows = source.pull(None)
+    chunk = source.encode(rows, source.read(rows))
     return Upsert(
         plan=plan,
         relation=relation(slots, chunk),

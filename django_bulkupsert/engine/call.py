@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Generic, TypeVar
 
@@ -14,6 +13,7 @@ from ..plans.base import Plan
 from ..relations import (
     CHUNK_ROWS,
     UNNEST_ROWS,
+    Loading,
     Relation,
     StagingRelation,
     UnnestRelation,
@@ -42,11 +42,11 @@ class Call(Generic[PlanT, ResultT]):
         """Choose the relation by the rows, and write them."""
         asked = self.plan.strategy
         if asked == "copy" or (asked is None and self.plan.wants_exact_types(self.slots)):
-            return self.staged(self.source.chunks(self.chunk_rows, []))
+            return self.staged([])
         head = self.source.pull(None if asked else UNNEST_ROWS + 1)
         if asked is None and len(head) > UNNEST_ROWS:
-            return self.staged(self.source.chunks(self.chunk_rows, head))
-        chunk = self.source.encode(head)
+            return self.staged(head)
+        chunk = self.source.encode(head, self.source.read(head))
         if asked == "values" or (asked is None and chunk.has_cells):
             return self.at_once(chunk, ValuesRelation(self.slots, chunk))
         self._check_plain(chunk)
@@ -67,13 +67,21 @@ class Call(Generic[PlanT, ResultT]):
             self.blame(error, relation)
             raise
 
-    def staged(self, chunks: Iterator[Chunk]) -> ResultT:
-        """Load all of the input, chunk by chunk, into a staging table, and merge that."""
+    def staged(self, rows: list[Any]) -> ResultT:
+        """Load all of the input, chunk by chunk, into a staging table, and merge that.
+
+        Args:
+            rows: The rows that were pulled already.
+        """
         with self._atomic(), self.connection.cursor() as cursor:
             nested = bool(self.connection.savepoint_ids)
             staging = StagingRelation(self.connection, cursor, self.slots)
-            for chunk in chunks:
-                staging.add(chunk)
+            with Loading(staging) as loading:
+                while rows := rows or self.source.pull(self.chunk_rows):
+                    columns = self.source.read(rows)
+                    loading.send()
+                    loading.add(self.source.encode(rows, columns, loading.wait))
+                    rows = []
             staging.finish(self.key)
             try:
                 with self._atomic():

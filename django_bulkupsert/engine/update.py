@@ -39,8 +39,8 @@ def run(
     call = UpdateCall(plan, source)
     if first and not plan.is_empty:
         return call.run()
-    for _ in source.chunks(call.chunk_rows, []):
-        pass  # rows are checked, as they are where there is something to update
+    while rows := source.pull(call.chunk_rows):
+        source.encode(rows, source.read(rows))  # checked as where there is something to update
     return UpdateResult(rows=None if plan.returning is None else [])
 
 

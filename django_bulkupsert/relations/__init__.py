@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .base import Relation
+from .loading import Loading
 from .slots import Slot, slots_of
 from .staging import StagingRelation, find_fault
 from .unnest import UnnestRelation
@@ -12,6 +13,7 @@ __all__ = [
     "CHUNK_ROWS",
     "STRATEGIES",
     "UNNEST_ROWS",
+    "Loading",
     "Relation",
     "Slot",
     "StagingRelation",

@@ -33,7 +33,7 @@ class StagingRelation(Relation):
     The table's columns have the types of the target's, with their lengths, so that COPY itself
     refuses what does not fit and says in which line. Each chunk is a COPY of its own, complete
     before it is sent: between chunks the connection is free for the caller's generator, and a
-    slow generator doesn't run into statement_timeout.
+    slow generator doesn't run into statement_timeout. See Loading for when they are sent.
     """
 
     exact_types = True
@@ -61,12 +61,24 @@ class StagingRelation(Relation):
         Raises:
             RowError: The server can't read a value as its column's type.
         """
+        self.copy(chunk, self.lines(chunk))
+        self.complete(chunk)
+
+    def lines(self, chunk: Chunk) -> bytes:
+        """Return a chunk as COPY wants it."""
+        return copy_lines(range(chunk.start, chunk.start + chunk.count), chunk.texts)
+
+    def copy(self, chunk: Chunk, lines: bytes) -> None:
+        """Send the lines of a chunk; touches nothing but the connection.
+
+        Raises:
+            RowError: The server can't read a value as its column's type.
+        """
         statement = compose(
             "COPY {name} (ord, {columns}) FROM STDIN (FORMAT text, ENCODING 'UTF8')",
             name=self.name,
             columns=comma(aliases(self.slots)),
         )
-        lines = copy_lines(range(chunk.start, chunk.start + chunk.count), chunk.texts)
         try:
             copy_in(self.connection, self.cursor, statement, lines)
         except (DataError, IntegrityError) as error:  # a domain has constraints of its own
@@ -74,6 +86,9 @@ class StagingRelation(Relation):
             if fault is None:
                 raise
             raise fault from error
+
+    def complete(self, chunk: Chunk) -> None:
+        """Do for a chunk that was sent what COPY can't do."""
         for slot, texts in zip(self.slots, chunk.texts, strict=True):
             if texts.cells:
                 self._fill(slot, {chunk.start + at: cell for at, cell in texts.cells.items()})

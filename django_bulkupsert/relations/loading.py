@@ -1,0 +1,69 @@
+"""Chunks on their way to the staging table: each is sent while the next is being encoded."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+
+from ..rows import Chunk
+from .staging import StagingRelation
+
+
+class Loading:
+    """Sends chunks by a thread of its own.
+
+    Between ``send()`` and ``wait()`` the connection is busy. No code of the caller's may run then,
+    since it might query: a generator is pulled, and attributes are read, before ``send()``; a
+    field that is not Django's own is asked after ``wait()``. At most two chunks are held.
+    """
+
+    def __init__(self, staging: StagingRelation) -> None:
+        self.staging = staging
+        self.thread = ThreadPoolExecutor(1, "django_bulkupsert")
+        self.added: tuple[Chunk, bytes] | None = None
+        self.sent: tuple[Chunk, Future[None]] | None = None
+
+    def __enter__(self) -> Loading:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if error is None:
+                self.wait()
+                if self.added is not None:  # the last one, which nothing goes on beside
+                    self.staging.copy(*self.added)
+                    self.staging.complete(self.added[0])
+            elif isinstance(error, Exception):
+                self.wait()  # an error of earlier rows is told instead
+        finally:
+            self.thread.shutdown()
+
+    def add(self, chunk: Chunk) -> None:
+        """Take the next chunk; what was sent before is there when this returns."""
+        lines = self.staging.lines(chunk)
+        self.wait()
+        self.added = chunk, lines
+
+    def send(self) -> None:
+        """Start to send the chunk that was added last."""
+        if self.added is not None:
+            chunk, lines = self.added
+            self.sent = chunk, self.thread.submit(self.staging.copy, chunk, lines)
+            self.added = None
+
+    def wait(self) -> None:
+        """Wait until the connection is free.
+
+        Raises:
+            RowError: The server can't read a value of what was sent.
+        """
+        if self.sent is not None:
+            chunk, future = self.sent
+            self.sent = None
+            future.result()
+            self.staging.complete(chunk)
