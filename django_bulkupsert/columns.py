@@ -132,7 +132,8 @@ class Column:
             try:
                 done = road(present)
             except Fault as fault:
-                raise Fault(_offset(values, fault.offset), fault.reason) from fault.__cause__
+                places = [offset for offset, item in enumerate(values) if item is not None]
+                raise Fault(places[fault.offset], fault.reason) from fault.__cause__
             if done is not None:
                 texts = spread(values, done.texts) if nulls else done.texts
                 return Texts(texts, nulls, done.escape, done.quote, sure=done.sure)
@@ -285,11 +286,6 @@ def _bounds(field: Field, base: str | None) -> tuple[int, int] | None:
         return None
     positive = field.get_internal_type().startswith("Positive")
     return (0 if positive else -(1 << bits)), (1 << bits) - 1
-
-
-def _offset(values: Sequence[Any], nth: int) -> int:
-    """Return where the ``nth`` value that is not None stands."""
-    return [offset for offset, item in enumerate(values) if item is not None][nth]
 
 
 def _placeholder(field: Any) -> Callable[..., Any] | None:

@@ -12,8 +12,9 @@ import json
 import re
 import uuid
 import zoneinfo
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import repeat
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -87,7 +88,7 @@ def _date(values: Sequence[datetime.date]) -> Rendered:
 
 
 def _datetime(values: Sequence[datetime.datetime]) -> Rendered | None:
-    zones = {type(zone) for zone in set(map(attrgetter("tzinfo"), values))}
+    zones = set(map(type, map(attrgetter("tzinfo"), values)))
     if settings.USE_TZ and not zones <= _ZONES and any(item.utcoffset() is None for item in values):
         return None  # Django warns, and makes them aware
     return Rendered(list(map(datetime.datetime.isoformat, values)), escape=False, quote=False)
@@ -108,7 +109,7 @@ def _bytes(values: Sequence[bytes]) -> Rendered:
 def _json(encoder: type[json.JSONEncoder] | None, values: Sequence[Any]) -> Rendered:
     texts: list[str] = []
     try:
-        texts.extend(map(_dumps(encoder or json.JSONEncoder), values))
+        texts.extend(_dumps(encoder or json.JSONEncoder, values))
     except (TypeError, ValueError, RecursionError) as error:
         reason = (
             "JSON can't hold NaN or an infinity"
@@ -122,8 +123,8 @@ def _json(encoder: type[json.JSONEncoder] | None, values: Sequence[Any]) -> Rend
     return Rendered(texts, escape, quote=True, sure=sure)
 
 
-def _dumps(kind: type[json.JSONEncoder]) -> Callable[[Any], str]:
-    """Return what encodes one value after another, without a new encoder for each.
+def _dumps(kind: type[json.JSONEncoder], values: Sequence[Any]) -> Iterator[str]:
+    """Encode one value after another, without a new encoder for each.
 
     The encoder in C, which json.dumps makes anew in each call, is twice as fast made once.
     """
@@ -136,12 +137,12 @@ def _dumps(kind: type[json.JSONEncoder]) -> Callable[[Any], str]:
         or not encoder.ensure_ascii
         or make is None
     ):
-        return encoder.encode
+        return map(encoder.encode, values)
     encode = make(
         {}, encoder.default, json.encoder.encode_basestring_ascii, None, encoder.key_separator,
         encoder.item_separator, encoder.sort_keys, encoder.skipkeys, encoder.allow_nan,
     )  # fmt: skip
-    return lambda value: "".join(encode(value, 0))
+    return map("".join, map(encode, values, repeat(0)))
 
 
 _DOUBTFUL = re.compile(r"\\u(0000|d[89a-f])")

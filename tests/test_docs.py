@@ -80,7 +80,7 @@ def test_every_public_name_is_documented():
         assert re.search(rf"\b{name}\b", text), name
     import inspect
 
-    for method in (BulkUpsertQuerySet.bulk_upsert,):
+    for method in (BulkUpsertQuerySet.bulk_upsert, BulkUpsertQuerySet.bulk_update):
         said = inspect.getdoc(method)
         for parameter in inspect.signature(method).parameters:
             assert parameter == "self" or f"\n    {parameter}: " in said

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import threading
+from unittest import mock
 
 import pytest
 from django.db import DEFAULT_DB_ALIAS, IntegrityError, connection, connections, transaction
@@ -11,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django_bulkupsert import DuplicateKeysError, RowError
 
 from .conftest import run_threads
-from .models import Clocks, Code, Product
+from .models import Clocks, Code, Country, Everything, Nosy, Product
 
 ROWS = [{"sku": f"{i:03}", "stock": i} for i in range(50)]
 
@@ -229,3 +231,64 @@ def test_row_that_another_call_creates_meanwhile(strategy):
 
     assert run_threads(first, second) == []
     assert row.pk == Product.objects.get().pk
+
+
+# Chunks on their way -----------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+class TestLoading:
+    """A chunk is sent while the next is encoded, and nobody but us notices."""
+
+    def test_field_that_queries(self):
+        """A field may use the connection that the last chunk is being sent through."""
+        Country.objects.create(code="it", name="Italy")
+        rows = ({"key": i, "value": "it"} for i in range(11_000))
+        assert Nosy.objects.bulk_upsert(rows, unique_fields=["key"]).created == 11_000
+        assert Nosy.objects.filter(value="Italy").count() == 11_000
+        stored = list(Nosy.objects.order_by("key"))
+        for row in stored:
+            row.value = f"{row.key}"
+        assert Nosy.objects.bulk_update(iter(stored), ["value"]) == 11_000
+
+    def test_json_encoder_that_queries(self):
+        """So may a JSON encoder."""
+
+        class Encoder(json.JSONEncoder):
+            def default(self, value):
+                return Country.objects.get(code=value.code).name
+
+        country = Country.objects.create(code="it", name="Italy")
+        field = Everything._meta.get_field("json_encoded")
+        rows = ({"key": i, "json_encoded": [country]} for i in range(11_000))
+        with mock.patch.object(field, "encoder", Encoder):
+            found = Everything.objects.bulk_upsert(rows, unique_fields=["key"])
+        assert found.created == 11_000
+        assert Everything.objects.filter(json_encoded=["Italy"]).count() == 11_000
+
+    @pytest.mark.parametrize("late", [5_001, 7_500])
+    def test_first_error_is_told(self, late):
+        """Where the server refuses a row, and we one after it, the first is told."""
+        rows = [{"key": i, "text": "x", "texts": []} for i in range(12_000)]
+        rows[late]["text"] = "\0"
+        rows[70]["texts"] = ["x" * 21]
+        with pytest.raises(RowError, match="row 70, field 'texts'"):
+            Everything.objects.bulk_upsert(rows, unique_fields=["key"])
+        assert not Everything.objects.exists()
+
+    @pytest.mark.parametrize("at", [0, 4_999, 5_000, 12_000])
+    @pytest.mark.parametrize("error", [KeyError, KeyboardInterrupt])
+    def test_no_thread_is_left(self, at, error):
+        """Whatever happens, the thread that sends is gone with the call."""
+
+        def rows():
+            for i in range(12_000):
+                if i == at:
+                    raise error
+                yield {"sku": f"{i}"}
+            raise error
+
+        with pytest.raises(error):
+            Product.objects.bulk_upsert(rows(), unique_fields=["sku"], strategy="copy")
+        assert not any("django_bulkupsert" in each.name for each in threading.enumerate())
+        assert Product.objects.count() == 0
