@@ -1,7 +1,8 @@
 """Where unnest stops being faster than a staging table, and how large a chunk should be.
 
-Sets UNNEST_ROWS and CHUNK_ROWS (django_bulkupsert/relations), and why only a staging table's
-key is ANALYZEd. Run by ``make thresholds``; each figure is the median of interleaved rounds.
+Sets UNNEST_ROWS and CHUNK_ROWS (django_bulkupsert/relations), BLOCK_ROWS (readers/base.py), and
+why only a staging table's key is ANALYZEd. Run by ``make thresholds``; each figure is the median
+of interleaved rounds.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from testproject.airports.models import Airport
 from testproject.measure import setting
 
 SIZES = [1, 10, 100, 500, 1_000, 2_000, 3_000, 5_000, 10_000]
+BLOCKS = [100, 250, 500, 1_000, 5_000, 100_000]
 CHUNKS = [500, 1_000, 2_000, 5_000, 10_000, 20_000]
 ROUNDS = 7
 STORED = 100_000
@@ -65,6 +67,14 @@ def medians(works: dict[str, Callable[[], object]]) -> dict[str, float]:
 def upsert(rows, strategy=None):
     """Return the call to measure."""
     return lambda: Airport.objects.bulk_upsert(rows, unique_fields=["icao"], strategy=strategy)
+
+
+def update(objs, strategy):
+    """Return the call of bulk_update to measure."""
+    fields = ["name", "elevation", "latitude", "longitude"]
+    return lambda: Airport.objects.bulk_update(
+        objs, fields, match_fields=["icao"], strategy=strategy
+    )
 
 
 @contextmanager
@@ -113,6 +123,15 @@ def main() -> None:
                 f"{found['copy']:.2f}",
                 f"{found['copy'] / found['unnest']:.2f}",
             )
+        objs = [Airport(**{**row, "elevation": row["elevation"] + 2}) for row in some]
+        found = medians({which: update(objs, which) for which in ("unnest", "copy")})
+        table.add_row(
+            f"{len(some):,}",
+            "bulk_update",
+            f"{found['unnest']:.2f}",
+            f"{found['copy']:.2f}",
+            f"{found['copy'] / found['unnest']:.2f}",
+        )
     console.print(table)
 
     table = Table("rows per chunk", "update of all, ms", "ratio to the best", box=SIMPLE)
@@ -130,6 +149,22 @@ def main() -> None:
     for size in CHUNKS:
         ratio = found[str(size)] / min(found.values())
         table.add_row(f"{size:,}", f"{found[str(size)]:.0f}", f"{ratio:.2f}")
+    console.print(table)
+
+    objs = list(Airport.objects.all())
+    names = [field.attname for field in Airport._meta.concrete_fields]
+    table = Table("instances per block", f"reading {len(objs):,}, ms", box=SIMPLE)
+
+    def blocked(size: int) -> Callable[[], object]:
+        def work() -> None:
+            with mock.patch.object(base, "BLOCK_ROWS", size):
+                base.attributes(Airport, objs, names)
+
+        return work
+
+    found = medians({str(size): blocked(size) for size in BLOCKS})
+    for size in BLOCKS:
+        table.add_row(f"{size:,}", f"{found[str(size)]:.1f}")
     console.print(table)
 
     def analyzed() -> None:

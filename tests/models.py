@@ -709,8 +709,7 @@ class NosyField(models.CharField):
     """Asks the database before it gives its value."""
 
     def get_prep_value(self, value):
-        found = Country.objects.filter(code=value).first()
-        return found.name if found else value
+        return Country.objects.get(code=value).name if len(value) == 2 else value
 
 
 class Nosy(models.Model):
