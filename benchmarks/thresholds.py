@@ -157,8 +157,8 @@ def main() -> None:
 
     def blocked(size: int) -> Callable[[], object]:
         def work() -> None:
-            with mock.patch.object(base, "BLOCK_ROWS", size):
-                base.attributes(Airport, objs, names)
+            with mock.patch.object(reading, "BLOCK_ROWS", size):
+                reading.attributes(Airport, objs, names)
 
         return work
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.exceptions import EmptyResultSet, FieldError, FullResultSet
+from django.core.exceptions import EmptyResultSet, FieldError, FullResultSet, ValidationError
 from django.db import models
 from django.db.models import Q
 from django.db.models.sql import Query, UpdateQuery
@@ -87,32 +87,34 @@ def filtered(queryset: models.QuerySet[Any, Any], connection: Any) -> Condition 
 
 
 def where(model: Model, condition: Any, row: IncomingRow, connection: Any) -> Condition:
-    """Return the condition of an option, over the stored row and the incoming one.
+    """Return the condition of ``where``, over the stored row and the incoming one.
 
     Raises:
         OptionError: It is no condition, or spans a relation.
         UnknownFieldError: Excluded names no field.
     """
-    option = row.option
     if not (isinstance(condition, Q) or getattr(condition, "conditional", False)):
         raise OptionError(
-            f"{option} takes a Q or another condition, not one {type(condition).__name__}"
+            f"where takes a Q or another condition, not one {type(condition).__name__}; "
+            'a comparison is written Q(price__lt=Excluded("price"))'
         )
     query = Query(model)
     query.bulkupsert_row = row  # type: ignore[attr-defined]
     query.get_initial_alias()
     try:
         query.add_q(Q(condition))
-    except FieldError as error:
-        raise OptionError(f"{option}: {error}") from error
+    except (FieldError, TypeError, ValueError) as error:
+        raise OptionError(f"where: {error}") from error
+    except ValidationError as error:
+        raise OptionError(f"where: {' '.join(error.messages)}") from error
     resolved = Condition(query, connection)
     if resolved.models is None:
         raise OptionError(
-            f"{option} spans a relation, and may only read the stored row and the incoming one; "
+            "where spans a relation, and may only read the stored row and the incoming one; "
             "filter() the queryset by what is related"
         )
     if query.where.contains_aggregate or query.where.contains_over_clause:
-        raise OptionError(f"{option} holds an aggregate or a window expression; one row has none")
+        raise OptionError("where holds an aggregate or a window expression; one row has none")
     return resolved
 
 

@@ -7,12 +7,12 @@
     ├── UnsupportedModel        NotSupportedError   the model has a shape that is not handled
     ├── OptionError             ValueError          a keyword that can't be taken
     │   ├── UnknownFieldError   FieldDoesNotExist   a name that is no column of the model
-    │   └── MatchError                              no unique constraint covers the match
+    │   └── MatchError                              rows can't be matched by these fields
     ├── DuplicateKeysError      IntegrityError      the input holds a key more than once
     └── RowError                                    one row is at fault: .index, .field
         ├── RowExpressionError  FieldError          an expression that can't be used there
         ├── RowTypeError        TypeError           the row is of no kind that is taken
-        ├── RowFieldsError      ValueError          the row's fields differ from the first row's
+        ├── RowFieldsError      ValueError          the row lacks a field, or gives one too many
         ├── RowValueError       DataError, ValueError   a value that the column can't hold
         ├── UnsavedRelatedError ValueError          a related object without a primary key
         └── RowConstraintError  IntegrityError      a constraint refuses the row
@@ -21,7 +21,8 @@ Each class is also of the class (second column) that code written for Django wou
 the server refuses without saying which row it was comes up as Django's own exception.
 
 Messages never hold the values of a row, so they can be logged; a key that stands twice in
-the input is the one exception, because there the key is the news.
+the input is the one exception, because there the key is the news. (The cause of an error, which a
+traceback shows too, is the server's, and does.)
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class UnknownFieldError(OptionError, FieldDoesNotExist):
 
 
 class MatchError(OptionError):
-    """No unique constraint covers the fields that rows should be matched by."""
+    """Rows can't be matched by these fields: for an upsert, no unique constraint covers them."""
 
 
 class DuplicateKeysError(BulkUpsertError, IntegrityError):
@@ -126,7 +127,7 @@ class RowTypeError(RowError, TypeError):
 
 
 class RowFieldsError(RowError, ValueError):
-    """The row gives other fields than the first row does."""
+    """The row lacks a field, such as its primary key, or gives one that the first row doesn't."""
 
 
 class RowExpressionError(RowError, FieldError, ValueError):

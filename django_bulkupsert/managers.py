@@ -105,24 +105,25 @@ class BulkMethods:
                 ``F("stock") - 1``.
             fields: The names of the fields to update. ``auto_now`` fields that are not among
                 them are set to the time of the call.
-            batch_size: The most rows that are sent to the server at a time, where there are many.
-                However they are sent, one statement updates them all.
+            batch_size: The most rows that one COPY sends, where there are more than 2,000. It
+                never splits the update, which is one statement.
             match_fields: The fields by which instances are matched to stored rows, unique or
-                not; a None matches a NULL. None: the primary key.
-            where: A condition (a Q) over the stored row, ``F("name")``, and the instance,
-                ``Excluded("name")``. Rows that it doesn't hold for are skipped.
+                not; a None matches every NULL. None: the primary key.
+            where: A condition (a Q) over the stored row, ``F("name")``, and what the instance
+                holds, ``Excluded("name")``. Rows that it doesn't hold for are skipped.
             skip_unchanged: Leave a stored row alone, unwritten and unlocked, whose values
                 would not change; an ``auto_now`` field that is not named is no change.
             returning: Names of fields whose stored values, after the update, are wanted (True:
-                all fields); the result then has ``rows``.
+                all fields); they are in the result's ``rows``.
             strategy: How rows travel: "values", "unnest" or "copy". None: by their number, and
                 what they hold. The first two hold all rows in memory; "copy" a few thousand.
 
         Returns:
-            How many stored rows matched, as an int that also tells how many of them were
-            updated, unchanged and skipped.
+            How many stored rows matched, less those that ``where`` held back; an int that also
+            tells how many were ``updated``, ``unchanged`` and ``skipped``.
 
         Raises:
+            UnsupportedDatabase: The database is not PostgreSQL.
             OptionError: A keyword can't be taken; nothing was sent.
             RowError: A row can't be taken or stored; the error has its index and field.
             django.db.Error: Whatever else the server refuses.
@@ -187,6 +188,12 @@ if TYPE_CHECKING:
         def filter(self, *args: Any, **kwargs: Any) -> BulkUpsertQuerySet[ModelT]: ...
         def exclude(self, *args: Any, **kwargs: Any) -> BulkUpsertQuerySet[ModelT]: ...
         def using(self, alias: str | None) -> BulkUpsertQuerySet[ModelT]: ...
+        def none(self) -> BulkUpsertQuerySet[ModelT]: ...
+        def order_by(self, *field_names: Any) -> BulkUpsertQuerySet[ModelT]: ...
+        def distinct(self, *field_names: Any) -> BulkUpsertQuerySet[ModelT]: ...
+        def select_related(self, *fields: Any) -> BulkUpsertQuerySet[ModelT]: ...
+        def only(self, *fields: str) -> BulkUpsertQuerySet[ModelT]: ...
+        def defer(self, *fields: Any) -> BulkUpsertQuerySet[ModelT]: ...
 
 else:
 
@@ -198,3 +205,12 @@ class BulkUpsertManager(_Manager[ModelT]):
     """A manager with the methods of BulkUpsertQuerySet, in data migrations too."""
 
     use_in_migrations = True
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        own: type[Any] = cls._queryset_class  # type: ignore[attr-defined]  # Django's own name
+        if not issubclass(own, BulkMethods):
+            raise TypeError(
+                f"{cls.__name__} makes querysets of {own.__name__}, which has no bulk methods; "
+                f"make {own.__name__} a subclass of BulkUpsertQuerySet"
+            )

@@ -43,7 +43,7 @@ class UpsertResult:
 
     @property
     def written(self) -> int:
-        """How many rows of the table were written: created + updated."""
+        """How many rows of the table were written, created and updated ones."""
         return self.created + self.updated
 
     def __add__(self, other: UpsertResult) -> UpsertResult:
@@ -82,21 +82,22 @@ class ReturnedRow:
 
 
 class UpdateResult(int):
-    """How many stored rows matched: an int, as Django's ``bulk_update`` returns, that knows more.
+    """How many stored rows matched, and ``where`` let through: an int that knows more.
 
     Attributes:
         updated: Stored rows that were written.
         unchanged: Stored rows that held the same values already, and were left alone
             (``skip_unchanged``). ``updated + unchanged`` is the int itself.
-        skipped: Stored rows that ``where`` held back, or that a trigger swallowed.
-        rows: With ``returning``: the rows that were written, in the order of the input; else
-            None.
+        skipped: Stored rows that ``where`` held back; with it or ``skip_unchanged``, also those
+            that a trigger swallowed. They are not in the int.
+        rows: The rows that were written, in the order of the input, if ``returning`` asks for
+            them.
     """
 
     updated: int
     unchanged: int
     skipped: int
-    rows: list[ReturnedRow] | None
+    rows: list[ReturnedRow]
 
     def __new__(
         cls,
@@ -110,7 +111,7 @@ class UpdateResult(int):
         self.updated = updated
         self.unchanged = unchanged
         self.skipped = skipped
-        self.rows = rows
+        self.rows = rows or []
         return self
 
     def __getnewargs__(self) -> tuple[Any, ...]:

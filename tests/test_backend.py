@@ -58,3 +58,32 @@ def test_abstract_model_is_refused():
 
     with pytest.raises(UnsupportedModel, match="is abstract"):
         run(AirportFields, [], UpsertOptions(), "default")
+
+
+def test_manager_of_another_queryset():
+    """A manager of ours whose querysets lack the methods is refused where it is made."""
+    from django.db import models
+
+    from django_bulkupsert import BulkUpsertManager, BulkUpsertQuerySet
+
+    class Plain(models.QuerySet):
+        pass
+
+    class Ours(BulkUpsertQuerySet):
+        def cheap(self):
+            return self.filter(stock=0)
+
+    with pytest.raises(TypeError, match="make Plain a subclass of BulkUpsertQuerySet"):
+        BulkUpsertManager.from_queryset(Plain)
+    with pytest.raises(TypeError, match="makes querysets of Plain"):
+
+        class Mixed(models.Manager.from_queryset(Plain), BulkUpsertManager):
+            pass
+
+    class Manager(BulkUpsertManager.from_queryset(Ours)):
+        pass
+
+    manager = Manager()
+    manager.model = Product
+    assert isinstance(manager.cheap(), Ours)
+    assert manager.bulk_update([], ["stock"]) == 0

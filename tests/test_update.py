@@ -105,9 +105,9 @@ class TestTheCall:
         found = Product.objects.bulk_update(products[:3], ["stock"])
         assert isinstance(found, int)
         assert (found + 1, f"{found}", repr(found), bool(found)) == (4, "3", "3", True)
-        assert (found.updated, found.unchanged, found.skipped, found.rows) == (3, 0, 0, None)
+        assert (found.updated, found.unchanged, found.skipped, found.rows) == (3, 0, 0, [])
         again = pickle.loads(pickle.dumps(found))
-        assert (again, again.updated, again.rows) == (3, 3, None)
+        assert (again, again.updated, again.rows) == (3, 3, [])
 
     def test_no_rows(self, strategy, shape, django_assert_num_queries):
         """Nothing to update is no query; names are checked all the same."""
@@ -246,6 +246,11 @@ class TestRefused:
         with pytest.raises(UnknownFieldError, match="no field named 'stok'; did you mean stock"):
             Product.objects.bulk_update(products, ["stok"])
 
+    def test_swapped(self, products):
+        """Who mixes the first two arguments up is told."""
+        with pytest.raises(UnknownFieldError, match=r"of type Product, .* objs comes first"):
+            Product.objects.bulk_update(["stock"], products)
+
     def test_names_are_a_list(self, products):
         """A string is not taken for a list of letters."""
         with pytest.raises(OptionError, match="got the string 'stock'; pass \\['stock'\\]"):
@@ -302,7 +307,9 @@ class TestRefused:
     @pytest.mark.parametrize("wrong", [{"pk": 1, "stock": 2}, (1, 2), Country(pk=1), None])
     def test_other_objects(self, products, strategy, wrong):
         """What is no instance of the model is named."""
-        with pytest.raises(RowTypeError, match=r"row 2: .* where tests.Product instances"):
+        with pytest.raises(
+            RowTypeError, match=r"row 2: .* bulk_update\(\) takes tests.Product inst"
+        ):
             Product.objects.bulk_update([*products[:2], wrong], ["stock"], strategy=strategy)
 
     def test_unsaved_related_object(self):
@@ -703,6 +710,12 @@ class TestExpressions:
         assert isinstance(error.value, FieldError)
         with pytest.raises(FieldError, match=message):
             DJANGOS.bulk_update(products, ["stock"])
+
+    def test_class(self, products, strategy):
+        """The class of an expression is no expression."""
+        products[1].name = Lower
+        with pytest.raises(RowExpressionError, match="row 1, field 'name': the class Lower, where"):
+            Product.objects.bulk_update(products, ["name"], strategy=strategy)
 
     def test_relations_are_refused(self, strategy):
         """Joins are for querysets."""

@@ -9,7 +9,7 @@ import pytest
 from django.core.exceptions import FieldError
 from django.db import connection
 from django.db.models import Count, Exists, F, OuterRef, Q, Value
-from django.db.models.functions import Coalesce, Greatest, Lower, Now
+from django.db.models.functions import Coalesce, Greatest, Lower
 from django.db.models.lookups import GreaterThan
 from django.test.utils import CaptureQueriesContext
 
@@ -82,17 +82,22 @@ class TestClocks:
         assert Ticking.objects.bulk_update([row], ["updated"], **words).updated == 1
         assert Ticking.objects.bulk_update([row], ["updated"], **words).unchanged == 1
 
-    def test_matched_by_a_clock(self, strategy):
-        """A clock that rows are matched by is not set."""
-        row = Ticking.objects.create()
-        Ticking.objects.update(updated=NOON)
-        given = Ticking(updated=NOON, value=4)
-        found = Ticking.objects.bulk_update(
-            [given], ["value"], match_fields=["updated"], strategy=strategy
+    @pytest.mark.parametrize(
+        "how", [{"match_fields": ["pk", "updated"]}, {"where": Q(updated=Excluded("updated"))}]
+    )
+    def test_optimistic_lock(self, strategy, shape, how):
+        """Who comes second with what was read before is turned away, by either spelling."""
+        Ticking.objects.bulk_create(Ticking(value=i) for i in range(3))
+        first, second = (list(Ticking.objects.order_by("pk")) for _ in range(2))
+        for row in first[:2]:
+            row.value = 50
+        for row in second:
+            row.value = 99
+        assert (
+            Ticking.objects.bulk_update(shape(first[:2]), ["value"], strategy=strategy, **how) == 2
         )
-        assert found == 1
-        row.refresh_from_db()
-        assert (row.updated, row.value) == (NOON, 4)
+        assert Ticking.objects.bulk_update(shape(second), ["value"], strategy=strategy, **how) == 1
+        assert stored("value", model=Ticking, by="pk") == [50, 50, 99]
 
 
 class TestMatch:
@@ -186,7 +191,7 @@ class TestMatch:
         ("names", "error", "message"),
         [
             ([], MatchError, "match_fields is empty"),
-            (["stock"], MatchError, "match_fields names 'stock', which fields has updated"),
+            (["stock"], MatchError, "match_fields and fields both name 'stock'"),
             (["skuu"], UnknownFieldError, "match_fields: 'skuu' is no field .* did you mean sku"),
             ("sku", OptionError, "got the string 'sku'"),
             (["sku", "sku"], OptionError, "names 'sku' twice"),
@@ -293,22 +298,29 @@ class TestWhere:
         assert stored("stock") == [4, 2, 4, 6, 4, 10, 6, 14, 8, 18]
 
     def test_a_clock(self, strategy):
-        """Excluded of an auto_now field that is not named is the time of the call."""
+        """Excluded of an auto_now field is what the instance holds, be the field named or not."""
         Ticking.objects.bulk_create(Ticking(value=i) for i in range(2))
+        Ticking.objects.update(updated=NOON)
         rows = list(Ticking.objects.order_by("pk"))
-        Ticking.objects.filter(pk=rows[0].pk).update(updated=Now() + datetime.timedelta(days=1))
+        rows[0].updated += datetime.timedelta(hours=1)
+        rows[1].updated -= datetime.timedelta(hours=1)
         found = Ticking.objects.bulk_update(
             rows, ["value"], where=Q(updated__lt=Excluded("updated")), strategy=strategy
         )
         assert (found, found.skipped) == (1, 1)
+        assert stored("updated", model=Ticking, by="pk")[0] > rows[0].updated
 
     @pytest.mark.parametrize(
         ("where", "message"),
         [
             (5, "where takes a Q or another condition, not one int"),
             (F("stock"), "where takes a Q or another condition, not one F"),
+            (True, "where takes a Q or another condition, not one bool; a comparison is"),
             (Q(stok=1), "where: Cannot resolve keyword 'stok'"),
-            (Q(stock=Excluded("stok")), "where: 'stok' is no field .* did you mean stock"),
+            (Q(stock=Excluded("stok")), r"where, Excluded\(\): 'stok' is no field .* mean stock"),
+            (Q(stock="many"), "where: Field 'stock' expected a number"),
+            (Q(price="much"), "where: .*must be a decimal number"),
+            (Q(Excluded("price")), "where: Cannot filter against a non-conditional expression"),
             (Q(stock=F("stok")), "where: Cannot resolve keyword 'stok'"),
             (Q(stock=Count("pk")), "where holds an aggregate|Aggregate|aggregate"),
         ],
@@ -456,7 +468,7 @@ class TestReturning:
             ([], "returning is empty"),
             ("sku", "got the string 'sku'"),
             (["skuu"], "returning: 'skuu' is no field .* did you mean sku"),
-            (False, "returning takes a list of names, not one bool"),
+            (5, "returning takes a list of names, not one int"),
         ],
     )
     def test_refused(self, products, names, message):

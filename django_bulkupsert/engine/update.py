@@ -41,7 +41,7 @@ def run(
         return call.run()
     while rows := source.pull(call.chunk_rows):
         source.encode(rows, source.read(rows))  # checked as where there is something to update
-    return UpdateResult(rows=None if plan.returning is None else [])
+    return UpdateResult()
 
 
 class UpdateCall(Call[UpdatePlan, UpdateResult]):

@@ -72,7 +72,7 @@ class UpdatePlan(Plan):
     ) -> None:
         super().__init__(queryset.model, connection, options.strategy)
         if options.batch_size is not None and not _is_positive(options.batch_size):
-            raise OptionError("Batch size must be a positive integer.")
+            raise OptionError(f"Batch size must be a positive integer. Got {options.batch_size!r}.")
         if queryset.query.is_sliced or queryset.query.combinator:
             queryset.filter(pk__in=())  # Django says why not
         self.options = options
@@ -83,7 +83,7 @@ class UpdatePlan(Plan):
         self.fields = tuple(self.column(field) for field in fields if not is_generated(field))
         self.clocks = self._clocks()
         self.filter = filtered(queryset, connection)
-        self.incoming = IncomingRow(self.model, "where")
+        self.incoming = IncomingRow(self.model)
         self.where: Condition | None = None
         if options.where is not None:
             self.where = where(self.model, options.where, self.incoming, connection)
@@ -103,16 +103,29 @@ class UpdatePlan(Plan):
         meta: Any = self.model._meta
         fields = []
         for name in names:
+            if not isinstance(name, str):
+                swapped = (
+                    "; objs comes first, then fields" if isinstance(name, models.Model) else ""
+                )
+                raise UnknownFieldError(
+                    f"fields: a name of type {type(name).__name__}, where the name of a field of "
+                    f"{meta.label} is wanted{swapped}"
+                )
             try:
                 fields.append(meta.get_field(name))
             except FieldDoesNotExist as error:
-                hint = nearest(self.model, str(name))
+                hint = nearest(self.model, name)
                 raise UnknownFieldError(f"{error}; {hint}") from None
-        if any(not field.concrete or field.many_to_many for field in fields):
-            raise OptionError("bulk_update() can only be used with concrete fields.")
         parents = [field for parent in meta.get_parent_list() for field in pk_fields(parent)]
-        if any(field in (*pk_fields(self.model), *parents) for field in fields):
-            raise OptionError("bulk_update() cannot be used with primary key fields.")
+        keys = (*pk_fields(self.model), *parents)
+        for wrong, words in (
+            ([each for each in fields if not each.concrete or each.many_to_many],
+             "bulk_update() can only be used with concrete fields."),
+            ([each for each in fields if each in keys],
+             "bulk_update() cannot be used with primary key fields."),
+        ):  # fmt: skip
+            if wrong:
+                raise OptionError(f"{words} Got {listing([repr(each.name) for each in wrong])}.")
         return list(dict.fromkeys(fields))
 
     def _match(self, fields: Sequence[Field]) -> tuple[Field, ...]:
@@ -125,14 +138,14 @@ class UpdatePlan(Plan):
         both = [field.name for field in match if field in fields]
         if both:
             raise MatchError(
-                f"match_fields names {listing(map(repr, both))}, which fields has updated: "
-                "where it would change, it would not match"
+                f"match_fields and fields both name {listing(map(repr, both))}; what a row is "
+                "matched by can't be changed by it"
             )
         return match
 
     def _clocks(self) -> tuple[Field, ...]:
-        """Return the auto_now fields that the caller doesn't name."""
-        named = {column.field for column in (*self.fields, *self.match)}
+        """Return the auto_now fields that the caller doesn't name as fields to update."""
+        named = {column.field for column in self.fields}
         every: Any = self.model._meta.concrete_fields
         return tuple(
             field
@@ -142,7 +155,7 @@ class UpdatePlan(Plan):
 
     def _returning(self) -> tuple[tuple[str, Column], ...] | None:
         names: Any = self.options.returning
-        if names is None:
+        if names is None or names is False:
             return None
         if names is True:
             names = [field.name for field in self.model._meta.concrete_fields]
@@ -197,12 +210,11 @@ class UpdatePlan(Plan):
     @cached_property
     def reader(self) -> UpdateReader:
         """The reader of the call's rows."""
-        asked = [field for field in self.incoming.fields if field not in self.clocks]
         return UpdateReader(
             self.model,
             match=self.match,
             fields=self.fields,
-            further=tuple(map(self.column, asked)),
+            further=tuple(map(self.column, self.incoming.fields)),
             clocks=self.clocks,
             by_pk=self.by_pk,
             column=self.column,

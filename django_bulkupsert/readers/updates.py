@@ -47,7 +47,9 @@ class UpdateReader(Reader):
 
     def read(self, rows: list[Any], start: int) -> list[Sequence[Any]]:
         """Return the values of each carried column."""
-        check_types(rows, start, self._takes, f"{self.model._meta.label} instances are updated")
+        check_types(
+            rows, start, self._takes, f"bulk_update() takes {self.model._meta.label} instances"
+        )
         if self.related:
             check_related(rows, start, "bulk_update", self.given)
         try:
@@ -74,6 +76,10 @@ class UpdateReader(Reader):
             raise RowExpressionError(
                 position, name, "an SQL expression, where rows are matched or compared by a value"
             )
+        if isinstance(expression, type):
+            raise RowExpressionError(
+                position, name, f"the class {expression.__name__}, where an instance is wanted"
+            )
         try:
             self.expressions.add(column, position, expression)
         except (FieldError, TypeError, ValueError) as error:
@@ -81,4 +87,8 @@ class UpdateReader(Reader):
 
 
 def _without_pk(position: int) -> RowFieldsError:
-    return RowFieldsError(position, None, "All bulk_update() objects must have a primary key set.")
+    return RowFieldsError(
+        position,
+        None,
+        "All bulk_update() objects must have a primary key set. Save it, or name match_fields.",
+    )

@@ -260,6 +260,13 @@ class Update(Over):
             super().incoming(column, row),
         )
 
+    def _new(self, column: Column) -> Fragment:
+        """Return the value that a column is set to: a clock's is not what the row holds."""
+        for each in self.constants:
+            if each.column is column:
+                return each.sql
+        return self.incoming(column)
+
     def _incoming_field(self, field: Field) -> Fragment:
         return self.incoming(self.plan.column(field))
 
@@ -268,7 +275,7 @@ class Update(Over):
     def _update(self, table: Table) -> Fragment:
         """Return the UPDATE of a table."""
         sets = comma(
-            compose("{name} = {incoming}", name=column.name, incoming=self.incoming(column))
+            compose("{name} = {new}", name=column.name, new=self._new(column))
             for column in table.updates
         )
         if self.plain:
