@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from django_bulkupsert.engine import call
+from django_bulkupsert.readers import base as reading
 from django_bulkupsert.relations.staging import StagingRelation
 from testproject.airports.data import airports
 from testproject.airports.models import Airport

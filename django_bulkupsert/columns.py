@@ -14,7 +14,6 @@ from datetime import timedelta
 from typing import Any
 
 from django.core.exceptions import FieldError, ValidationError
-from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models.sql import InsertQuery
 
 from .encode import Fault, NoText, Texts, check_text, spread, text_of
@@ -38,7 +37,7 @@ class Column:
         ready: Per type, the loop for values that need no preparation.
         longest: The most characters that the column takes, or None.
         bounds: The least and the greatest integer that the column takes, or None.
-        own: Whether ``ready`` runs no code but Django's and ours.
+        own: Whether ``ready`` runs no code of others: an encoder of JSON may even query.
         placeholder: The field's own ``get_placeholder_sql`` (or ``get_placeholder``), or None.
         connection: The database's connection.
     """
@@ -70,7 +69,7 @@ class Column:
             base_type=None if base is None else raw(base),
             collation=field.db_parameters(connection).get("collation"),
             ready=ready(field, longest, bounds),
-            own=getattr(field, "encoder", None) in (None, DjangoJSONEncoder),
+            own=getattr(field, "encoder", None) is None,
             longest=longest,
             bounds=bounds,
             placeholder=_placeholder(field),

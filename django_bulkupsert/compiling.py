@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import datetime
+import decimal
+import uuid
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet, FieldError, FullResultSet, ValidationError
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, Value
 from django.db.models.sql import Query, UpdateQuery
 
 from .columns import Column
 from .errors import OptionError
 from .expressions import IncomingRow
 from .fields import DatabaseDefault
+from .server import is_enum
 from .sql import Fragment, compose, raw
 from .target import Model
 
@@ -70,17 +74,24 @@ def filtered(queryset: models.QuerySet[Any, Any], connection: Any) -> Condition 
         return None
     query = queryset.query.chain()
     query.get_initial_alias()
-    plain = not (
+    of_one_row = not (
         query.group_by is not None
         or query.extra_tables
-        or query.distinct_fields
         or query.where.contains_aggregate
         or query.where.contains_over_clause
     )
     condition = Condition(query, connection)
-    if plain and condition.models is not None:
+    if of_one_row and condition.models is not None:
         return condition
+    pk = queryset.model._meta.pk
+    if isinstance(query.group_by, tuple) and not any(
+        getattr(each, "target", None) is pk for each in query.group_by
+    ):
+        raise OptionError(
+            "the queryset's rows are groups of values(), and no stored rows that could be updated"
+        )
     keys = queryset.order_by().values("pk")
+    keys.query.distinct_fields = ()  # Django's update() pays no heed to it either
     outer = Query(queryset.model)
     outer.add_q(Q(pk__in=keys))
     return Condition(outer, connection)
@@ -155,13 +166,8 @@ class RowExpressions:
 
     def _number(self, column: Column, fragment: Fragment) -> int:
         fragments = self.fragments.setdefault(column, [])
-        # 1, 1.0 and True are one key, and three literals.
-        params = tuple((type(each), each) for each in fragment.params)
-        key: tuple[Any, ...] = (column, fragment.text, params)
-        try:
-            known = self._numbers.get(key)
-        except TypeError:  # a parameter that is no key
-            key, known = (column, len(fragments)), None
+        key = column, fragment.text, tuple(map(_identity, fragment.params))
+        known = self._numbers.get(key)
         if known is None:
             known = self._numbers[key] = len(fragments)
             fragments.append(fragment)
@@ -172,6 +178,10 @@ class RowExpressions:
         field: Any = column.field
         if type(expression) is DatabaseDefault:
             return column.cast(column.database_default())
+        if isinstance(expression, Value) and "output_field" not in vars(expression):
+            if expression.value is None:  # not JSON's null, which a JSONField would make of it
+                return column.cast(raw("NULL"))
+            expression = Value(expression.value, output_field=field)
         compiler = self._compiler(field.model._meta.concrete_model)
         resolved = expression.resolve_expression(compiler.query, allow_joins=False, for_save=True)
         for found, what in (
@@ -182,7 +192,7 @@ class RowExpressions:
                 raise FieldError(f"{what} are not allowed in this query ({field.name}).")
         prepared = field.get_db_prep_save(resolved, self.connection)
         if not hasattr(prepared, "as_sql"):  # a JSONField takes the value out of a Value
-            return column.cast(column.literal(prepared))
+            return self._cast(column, column.literal(prepared))
         placed = "%s"
         if column.placeholder is not None:
             placed = column.placeholder(prepared, compiler, self.connection)
@@ -191,7 +201,14 @@ class RowExpressions:
             sql = placed % sql
         else:
             sql, params = placed
-        return column.cast(Fragment(sql, tuple(params)))
+        return self._cast(column, Fragment(sql, tuple(params)))
+
+    def _cast(self, column: Column, fragment: Fragment) -> Fragment:
+        """Return an expression as one of the column's type, where that can't cut a value."""
+        name = column.field.db_type(self.connection) or ""
+        if column.base_type is None and is_enum(self.connection, name):
+            return compose("({sql})::{type}", sql=fragment, type=raw(name))
+        return column.cast(fragment)
 
     def _compiler(self, model: Model) -> Any:
         """Return a compiler of updates of a model's own table; a parent has one of its own."""
@@ -216,6 +233,19 @@ class RowExpressions:
             otherwise=otherwise,
             chosen=_chosen(row, 0, self.fragments[column]),
         )
+
+
+def _identity(param: Any) -> Any:
+    """Return what is equal only for parameters that are the same to the server.
+
+    1, 1.0 and True are equal to Python, as are 1.0 and 1.00, and the same moment in two zones.
+    """
+    kind = type(param)
+    if kind in (str, int, bool, bytes, type(None)):
+        return kind, param
+    if kind in (float, decimal.Decimal, datetime.date, datetime.datetime, uuid.UUID):
+        return kind, repr(param)
+    return kind, id(param)  # alive as long as the fragment is
 
 
 def _chosen(row: Fragment, first: int, fragments: list[Fragment]) -> Fragment:

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.core.exceptions import FieldError
-from django.db.models import Expression
-from django.db.models.expressions import Combinable
+from django.db.models.expressions import Col, Combinable
 
 from .errors import OptionError
 from .fields import Field
@@ -52,7 +51,7 @@ class Excluded(Combinable):
                 f"{self!r} is the incoming row's value, which only where= of a bulk method "
                 "knows; a subquery and another queryset don't"
             )
-        return Incoming(row, row.field(self.name))
+        return Incoming(query.get_initial_alias(), row, row.field(self.name))
 
 
 class IncomingRow:
@@ -66,7 +65,7 @@ class IncomingRow:
     def __init__(self, model: Model) -> None:
         self.model = model
         self.fields: list[Field] = []
-        self.sql: Callable[[Field], Fragment]
+        self.sql: Callable[[Field], Fragment] = _unknown
 
     def field(self, name: str) -> Field:
         """Return the field of that name, and note that it is asked for.
@@ -84,23 +83,21 @@ class IncomingRow:
         return found
 
 
-class Incoming(Expression):
-    """A resolved Excluded."""
+def _unknown(field: Field) -> Fragment:
+    raise FieldError(f"Excluded({field.name}) is known in a statement only")
 
-    contains_column_references = True
 
-    def __init__(self, row: IncomingRow, field: Field) -> None:
-        super().__init__(output_field=field)
+class Incoming(Col):
+    """A resolved Excluded: to Django a column, which may be NULL where the field may."""
+
+    def __init__(self, alias: str, row: IncomingRow, field: Field) -> None:
+        super().__init__(alias, field)
         self.row = row
 
     def __repr__(self) -> str:
-        return f"Excluded({self.field.name})"
+        return f"Excluded({self.target.name})"
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:  # noqa: ARG002
         """Return the value in the statement that is being made."""
-        found = self.row.sql(self.field)
+        found = self.row.sql(self.target)
         return found.text, found.params
-
-    def get_group_by_cols(self, *_args: Any, **_keywords: Any) -> list[Any]:
-        """Return nothing to group by."""
-        return []

@@ -8,7 +8,8 @@ from weakref import WeakKeyDictionary
 from .sql import Fragment
 
 _plain_tables: WeakKeyDictionary[Any, dict[str, bool]] = WeakKeyDictionary()
-_refuses_locks: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+_enums: WeakKeyDictionary[Any, dict[str, bool]] = WeakKeyDictionary()
+_locks: WeakKeyDictionary[Any, dict[str, bool]] = WeakKeyDictionary()
 _may_refuse_locks: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 
 
@@ -25,14 +26,24 @@ def created_by(connection: Any, table: Fragment) -> str:
     return "xmax" if known[name] else "join"
 
 
-def locks_rows(connection: Any) -> bool:
-    """Whether the server locks rows in a SELECT, as far as is known."""
-    return not _refuses_locks.get(connection, False)
+def locks_rows(connection: Any, table: Fragment) -> bool | None:
+    """Whether the server locks rows of a table in a SELECT; None: it was not asked yet."""
+    return _locks.get(connection, {}).get(table.plain())
 
 
-def note_refusal(connection: Any) -> None:
-    """Remember that it doesn't."""
-    _refuses_locks[connection] = True
+def note_locks(connection: Any, table: Fragment, *, locks: bool) -> None:
+    """Remember whether it does."""
+    _locks.setdefault(connection, {})[table.plain()] = locks
+
+
+def is_enum(connection: Any, name: str) -> bool:
+    """Whether a type is an enum, which texts have to be cast to."""
+    known = _enums.setdefault(connection, {})
+    if name not in known:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT typtype = 'e' FROM pg_type WHERE oid = to_regtype(%s)", [name])
+            known[name] = bool((cursor.fetchone() or [False])[0])
+    return known[name]
 
 
 def may_refuse_locks(connection: Any) -> bool:
@@ -49,5 +60,5 @@ def may_refuse_locks(connection: Any) -> bool:
 
 def forget(connection: Any) -> None:
     """Forget all that is known of a connection's server."""
-    for known in (_plain_tables, _refuses_locks, _may_refuse_locks):
+    for known in (_plain_tables, _enums, _locks, _may_refuse_locks):
         known.pop(connection, None)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from itertools import chain, islice
 from typing import Any
 
 from django.db import IntegrityError, InternalError, NotSupportedError, connections, models
 from django.db.transaction import atomic, mark_for_rollback_on_error
 
+from .. import server
 from ..driver import diagnostics
 from ..errors import OptionError, RowConstraintError
 from ..plans.update import UpdateOptions, UpdatePlan
@@ -17,7 +18,6 @@ from ..readers.base import described
 from ..relations import Relation
 from ..result import ReturnedRow, UpdateResult
 from ..rows import Chunk, Rows
-from ..server import locks_rows, may_refuse_locks, note_refusal
 from ..statements.update import Update
 from .call import Call
 
@@ -34,7 +34,7 @@ def run(
     if not isinstance(objs, Iterable):
         raise OptionError(f"objs is an iterable of model instances, not {described(objs)}")
     iterator = iter(objs)
-    first = list(islice(iterator, 1))
+    first = list(islice(iterator, 1))  # whether there is one
     source = Rows(plan.reader, chain(first, iterator))
     call = UpdateCall(plan, source)
     if first and not plan.is_empty:
@@ -64,30 +64,34 @@ class UpdateCall(Call[UpdatePlan, UpdateResult]):
         caller's transaction has to stay usable.
         """
         guard: Any = mark_for_rollback_on_error
-        if self.connection.in_atomic_block and not all(texts.sure for texts in chunk.texts):
+        if not self.connection.get_autocommit() and not all(texts.sure for texts in chunk.texts):
             guard = atomic
         context: AbstractContextManager[Any] = guard(using=self.connection.alias)
         return context
 
     def merge(self, cursor: Any, relation: Relation) -> UpdateResult:
         """Write the rows that a relation carries; locked first, where the engine can."""
-        update = self._update(relation, locks=locks_rows(self.connection))
-        if update.plain or not update.locks or not self._guarded:
+        table = self.plan.table
+        known = server.locks_rows(self.connection, table)
+        update = self._update(relation, locks=known is not False)
+        if known is not None or update.unlocked:
             return self._take(cursor, update)
+        # It may be refused at Citus, and of what may be a view, which can be made anew.
+        viewed = not self.plan.model._meta.managed
+        unsure = viewed or server.may_refuse_locks(self.connection)
         try:
-            with atomic(using=self.connection.alias):
-                return self._take(cursor, update)
+            with atomic(using=self.connection.alias) if unsure else nullcontext():
+                result = self._take(cursor, update)
+            if not viewed:
+                server.note_locks(self.connection, table, locks=True)
+            return result
         except (NotSupportedError, InternalError) as error:
-            if diagnostics(error).sqlstate not in REFUSALS:
+            usable = unsure or self.connection.get_autocommit()
+            if diagnostics(error).sqlstate not in REFUSALS or not usable:
                 raise
         result = self._take(cursor, self._update(relation, locks=False))
-        note_refusal(self.connection)
+        server.note_locks(self.connection, table, locks=False)
         return result
-
-    @property
-    def _guarded(self) -> bool:
-        """Whether the engine may refuse the lock, and has not been asked yet."""
-        return may_refuse_locks(self.connection)
 
     def _update(self, relation: Relation, *, locks: bool) -> Update:
         return Update(
@@ -106,27 +110,26 @@ class UpdateCall(Call[UpdatePlan, UpdateResult]):
         if not update.answers:
             return UpdateResult(cursor.rowcount)
         found = cursor.fetchall()
+        counts = 3 if self.plan.reports else 0
         rows = None
         if self.plan.returning is not None:
             loaders = [(name, column.loader()) for name, column in self.plan.returning]
             rows = [
                 ReturnedRow(
-                    row[4],
+                    row[counts],
                     {
                         name: stored if load is None else load(stored)
-                        for (name, load), stored in zip(loaders, row[5:], strict=True)
+                        for (name, load), stored in zip(loaders, row[counts + 1 :], strict=True)
                     },
                 )
                 for row in found
-                if row[4] is not None
+                if row[counts] is not None
             ]
-        if not self.plan.reports:
+        if not counts:
             return UpdateResult(len(found), rows=rows)
-        matched, let_through, locked, written = found[0][:4]
-        wanted = written if locked is None else locked
-        # Another call may have changed rows between the count and the lock.
-        unchanged = max(let_through - wanted, 0) if self.plan.options.skip_unchanged else 0
-        return UpdateResult(written, unchanged, max(matched - written - unchanged, 0), rows)
+        matched, unchanged, written = found[0][:counts]
+        # What is neither was held back: by where, a trigger, or another call that came first.
+        return UpdateResult(written, unchanged, max(matched - unchanged - written, 0), rows)
 
     def blame(self, error: IntegrityError, _relation: Relation) -> None:
         """Raise the error that names the row that a NOT NULL constraint refuses."""

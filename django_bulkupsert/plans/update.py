@@ -97,6 +97,8 @@ class UpdatePlan(Plan):
             raise OptionError(
                 f"fields takes a list of names, got the string {names!r}; pass [{names!r}]"
             )
+        if not isinstance(names or (), Iterable):
+            raise OptionError(f"fields takes a list of names, not one {type(names).__name__}")
         names = list(names or ())
         if not names:
             raise OptionError("Field names must be given to bulk_update().")
@@ -236,4 +238,4 @@ class UpdatePlan(Plan):
 
 
 def _is_positive(size: Any) -> bool:
-    return isinstance(size, int) and size > 0
+    return isinstance(size, int) and not isinstance(size, bool) and size > 0

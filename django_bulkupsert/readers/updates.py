@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.core.exceptions import FieldError
+from django.db import models
 
 from ..columns import Column
 from ..compiling import RowExpressions
@@ -42,8 +43,8 @@ class UpdateReader(Reader):
         self.matched = len(match)
         self.by_pk = by_pk
         self.expressions = expressions
-        meta: Any = model._meta
-        self.related = bool(meta.private_fields) or any(field.is_relation for field in self.given)
+        self.read_fields = [each.field for each in self.carried]
+        self.related = any(field.is_relation for field in self.read_fields)
 
     def read(self, rows: list[Any], start: int) -> list[Sequence[Any]]:
         """Return the values of each carried column."""
@@ -51,7 +52,7 @@ class UpdateReader(Reader):
             rows, start, self._takes, f"bulk_update() takes {self.model._meta.label} instances"
         )
         if self.related:
-            check_related(rows, start, "bulk_update", self.given)
+            check_related(rows, start, "bulk_update", self.read_fields)
         try:
             columns = attributes(self.model, rows, self.names)
         except KeyError:  # some are deferred: they are loaded one by one, as Django does
@@ -65,7 +66,10 @@ class UpdateReader(Reader):
     def _takes(self, kind: type) -> bool:
         """Whether a class has the model's fields: itself, a proxy of it, or a child."""
         own: Any = self.model._meta.concrete_model
-        return issubclass(kind, own)
+        if issubclass(kind, own):
+            return True
+        # A migration's own class of the model, or the other way round.
+        return issubclass(kind, models.Model) and kind._meta.label == own._meta.label
 
     def aside(self, column: Column, start: int, offset: int, expression: Any) -> None:
         """Set an expression aside."""

@@ -4,8 +4,9 @@ One statement::
 
     bu_r    the relation's rows, typed                         (unnest, values)
     bu_x    which expression a row holds, of those rows that hold one
+    bu_f    in it, the first row of each key
     bu_l    the stored rows that are meant, locked in order, each beside the position of its row
-    bu_c    how many match, and how many of them ``where`` lets through
+    bu_c    how many match, and how many of them would stay as they are
     bu_0    the UPDATE of the model's own table
     bu_1 .. the UPDATE of a parent's table
 
@@ -55,8 +56,8 @@ class Update(Over):
         return self.plan.expressions
 
     @cached_property
-    def plain(self) -> bool:
-        """Whether no lock goes before the UPDATE."""
+    def unlocked(self) -> bool:
+        """Whether the statement is one plain UPDATE, before which nothing is locked."""
         one = self.count == 1 and self.plan.by_pk
         return len(self.plan.tables) == 1 and (one or not self.locks)
 
@@ -76,8 +77,7 @@ class Update(Over):
         """Return the statement."""
         self.plan.incoming.sql = self._incoming_field
         ctes = [self._rows(), self._expressions()]
-        updates: list[Fragment] = []
-        if not self.plain:
+        if not self.unlocked:
             ctes.append(self._locked())
         if self.plan.reports:
             ctes.append(self._counted())
@@ -97,7 +97,7 @@ class Update(Over):
         return raw(f"bu_{self.plan.tables.index(table)}")
 
     def _rows(self) -> Fragment:
-        if not self.plain:
+        if not self.unlocked:
             return self.relation.prelude()
         rows = self.relation.select()
         if self.count > 1:  # the first of a key's rows, and in the order of the keys
@@ -109,7 +109,7 @@ class Update(Over):
         return compose("bu_r AS ({rows})", rows=rows)
 
     def _source(self) -> Fragment:
-        return raw("bu_r") if self.plain else self.relation.source()
+        return raw("bu_r") if self.unlocked else self.relation.source()
 
     def _expressions(self) -> Fragment:
         if not self._chosen:
@@ -173,12 +173,16 @@ class Update(Over):
         )
 
     def _counted(self) -> Fragment:
-        """Return the CTE that counts what matches, and what ``where`` lets through."""
-        where = self.plan.where
+        """Return the CTE that counts what matches, and what of it would stay as it is."""
+        same = [raw("false")]
+        if self.plan.options.skip_unchanged:
+            same = [compose("NOT ({changed})", changed=self.changed(self.plan.fields))]
+            if self.plan.where is not None:
+                same.append(self.plan.where.fragment())
         return compose(
-            "bu_c AS (SELECT count(*) AS matched, count(*) FILTER (WHERE {where}) AS wanted"
+            "bu_c AS (SELECT count(*) AS matched, count(*) FILTER (WHERE {same}) AS unchanged"
             " FROM {joined} WHERE {conditions})",
-            where=where.fragment() if where else raw("true"),
+            same=join(AND, same),
             joined=self._joined(),
             conditions=join(AND, self._matched()),
         )
@@ -188,7 +192,7 @@ class Update(Over):
     @cached_property
     def _keys_row(self) -> str:
         """The row that brings the key: the first of those that have it, in any order."""
-        return "bu_r" if self.plain or self.count == 1 else "bu_f"
+        return "bu_r" if self.unlocked or self.count == 1 else "bu_f"
 
     def _joined(self) -> Fragment:
         """Return the rows beside the model's tables."""
@@ -278,7 +282,7 @@ class Update(Over):
             compose("{name} = {new}", name=column.name, new=self._new(column))
             for column in table.updates
         )
-        if self.plain:
+        if self.unlocked:
             source = self._with_expressions(raw("bu_r"))
             conditions = self._conditions()
         else:
@@ -306,7 +310,7 @@ class Update(Over):
 
     def _given_back(self, table: Table) -> list[Fragment]:
         columns = [raw("bu_r.ord")]
-        if not self.plain:
+        if not self.unlocked:
             columns += [
                 compose("bu_l.{alias}", alias=self._pk_alias(column))
                 for column in self.plan.tables[0].pk
@@ -336,19 +340,15 @@ class Update(Over):
     # The answer ---------------------------------------------------------------------------
 
     def _answer(self) -> Fragment:
-        """Return: rows that match, that were wanted, locked and written; or the rows themselves.
+        """Return: how many rows match, are unchanged, and were written, if that is to be reported.
 
-        With ``returning``, each row is these four counts, the position, and the values.
+        Then, with ``returning``, each row's position and values; no position: there is no row.
         """
         main = self._name(self.written[-1])
-        counts = [raw("NULL")] * 3
+        counts = []
         if self.plan.reports:
-            counts = [
-                raw("bu_c.matched"),
-                raw("bu_c.wanted"),
-                raw("NULL" if self.plain else "(SELECT count(*) FROM bu_l)"),
-            ]
-        counts.append(compose("(SELECT count(*) FROM {main})", main=main))
+            written = compose("(SELECT count(*) FROM {main})", main=main)
+            counts = [raw("bu_c.matched"), raw("bu_c.unchanged"), written]
         if self.plan.returning is None:
             return compose("SELECT {counts} FROM bu_c", counts=comma(counts))
         columns = [*counts, compose("{main}.ord", main=main)]
