@@ -78,3 +78,31 @@ def test_caseless_keys_that_stand_twice(caseless, kind, strategy):
     with pytest.raises(DuplicateKeysError) as caught:
         caseless.objects.bulk_upsert(rows, strategy=strategy, **words)
     assert caught.value.indexes == [(0, 2)]
+
+
+def test_hstore_is_updated(hstore, shape, strategy):
+    """bulk_update writes what bulk_upsert writes, and sees what is unchanged."""
+    values = [{"a": "1", "b": None}, {'q"uo\\te': "x,y=>z", "": ""}, {}, None, {"é": "NULL"}]
+    hstore.objects.bulk_upsert([hstore(key=i, value={"old": "1"}) for i in range(len(values))])
+    rows = [hstore(key=i, value=value) for i, value in enumerate(values)]
+    words = {"skip_unchanged": True, "strategy": strategy}
+    for written in (len(values), 0):
+        found = hstore.objects.bulk_update(shape(rows), ["value"], **words)
+        assert (found, found.updated) == (len(values), written)
+    assert list(hstore.objects.order_by("key").values_list("value", flat=True)) == values
+
+
+@pytest.mark.parametrize("match", [None, ["key"]])
+def test_caseless_keys_are_updated(caseless, shape, strategy, match):
+    """Another spelling matches, and of two spellings of one key the first counts."""
+    caseless.objects.bulk_upsert([{"key": "Abc"}, {"key": "Ö"}, {"key": "z"}])
+    rows = [("aBC", 1), ("x", 2), ("ABC", 3), ("ö", 4)]
+    found = caseless.objects.bulk_update(
+        shape([caseless(key=key, value=value) for key, value in rows]),
+        ["value"],
+        match_fields=match,
+        returning=["key"],
+        strategy=strategy,
+    )
+    assert [(row.index, row["key"]) for row in found.rows] == [(0, "Abc"), (3, "Ö")]
+    assert set(caseless.objects.values_list("key", "value")) == {("Abc", 1), ("Ö", 4), ("z", 0)}
