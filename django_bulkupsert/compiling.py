@@ -240,12 +240,12 @@ def _identity(param: Any) -> Any:
 
     1, 1.0 and True are equal to Python, as are 1.0 and 1.00, and the same moment in two zones.
     """
-    kind = type(param)
-    if kind in (str, int, bool, bytes, type(None)):
-        return kind, param
-    if kind in (float, decimal.Decimal, datetime.date, datetime.datetime, uuid.UUID):
-        return kind, repr(param)
-    return kind, id(param)  # alive as long as the fragment is
+    if param is None or isinstance(param, _TOLD_BY_REPR):
+        return type(param), repr(param)
+    return type(param), id(param)  # alive as long as the fragment is
+
+
+_TOLD_BY_REPR = (str, int, bytes, float, decimal.Decimal, datetime.date, uuid.UUID)
 
 
 def _chosen(row: Fragment, first: int, fragments: list[Fragment]) -> Fragment:
