@@ -14,9 +14,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 START = """
-import sys
+import signal, sys
 from pathlib import Path
 from testproject import embedded
+# What a shell has a job in the background ignore is not ignored here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 embedded.ROOT = Path(sys.argv[1])
 print(embedded.database_url(), flush=True)
 """
