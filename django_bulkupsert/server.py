@@ -56,9 +56,3 @@ def may_refuse_locks(connection: Any) -> bool:
             cursor.execute("SELECT to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL")
             _may_refuse_locks[connection] = cursor.fetchone()[0]
     return _may_refuse_locks[connection]
-
-
-def forget(connection: Any) -> None:
-    """Forget all that is known of a connection's server."""
-    for known in (_plain_tables, _enums, _locks, _may_refuse_locks):
-        known.pop(connection, None)

@@ -63,12 +63,7 @@ def resolve(model: Model, name: Any, option: str) -> Field:
         UnknownFieldError: There is none; the message names the nearest ones.
     """
     meta = model._meta
-    if not isinstance(name, str):
-        what = "a key" if option == "rows" else "a name"
-        raise UnknownFieldError(
-            f"{option}: {what} of type {type(name).__name__}, where the name of a field of "
-            f"{meta.label} is wanted"
-        )
+    check_name(model, name, option)
     try:
         field = meta.pk if name == "pk" else meta.get_field(name)
     except FieldDoesNotExist:
@@ -79,11 +74,40 @@ def resolve(model: Model, name: Any, option: str) -> Field:
     raise UnknownFieldError(f"{option}: {name!r} {found} of {meta.label}; {nearest(model, name)}")
 
 
+def check_name(model: Model, name: Any, option: str, hint: str = "") -> None:
+    """Check that what should name a field is a text.
+
+    Raises:
+        UnknownFieldError: It is not; the message ends with the hint.
+    """
+    if not isinstance(name, str):
+        what = "a key" if option == "rows" else "a name"
+        raise UnknownFieldError(
+            f"{option}: {what} of type {type(name).__name__}, where the name of a field of "
+            f"{model._meta.label} is wanted{hint}"
+        )
+
+
 def nearest(model: Model, name: str) -> str:
     """Return the names that may have been meant by one that is none."""
     known = [each.name for each in model._meta.concrete_fields]
     near = get_close_matches(name, known, n=3)
     return f"did you mean {listing(near)}?" if near else f"it has {listing(known, 25)}"
+
+
+def name_list(names: Any, option: str, refused: type | tuple[()] = ()) -> list[Any]:
+    """Return an option that is a list of names as one.
+
+    Raises:
+        OptionError: It is none: a text, nothing that can be walked, or of a type that is refused.
+    """
+    if isinstance(names, str):
+        raise OptionError(
+            f"{option} takes a list of names, got the string {names!r}; pass [{names!r}]"
+        )
+    if not isinstance(names, Iterable) or isinstance(names, refused):
+        raise OptionError(f"{option} takes a list of names, not one {type(names).__name__}")
+    return list(names)
 
 
 def resolve_all(model: Model, names: Any, option: str) -> tuple[Field, ...]:
@@ -93,14 +117,8 @@ def resolve_all(model: Model, names: Any, option: str) -> tuple[Field, ...]:
         UnknownFieldError: A name is no column.
         OptionError: The option is no list, or names a field twice.
     """
-    if isinstance(names, str):
-        raise OptionError(
-            f"{option} takes a list of names, got the string {names!r}; pass [{names!r}]"
-        )
-    if not isinstance(names, Iterable) or isinstance(names, Mapping):
-        raise OptionError(f"{option} takes a list of names, not one {type(names).__name__}")
     fields: list[Field] = []
-    for name in names:
+    for name in name_list(names, option, refused=Mapping):
         found = pk_fields(model) if name == "pk" else (resolve(model, name, option),)
         if len(found) > 1 and option in ("rows", "fields"):
             parts = listing([repr(field.name) for field in found])

@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 import threading
 from contextlib import nullcontext
+from weakref import WeakKeyDictionary
 
 import pytest
-from django.db import DataError, connection, connections, transaction
+from django.db import DataError, connection, transaction
 from django.db.models import F, Q, Sum, Value
 from django.db.models.functions import Concat
 
@@ -191,12 +192,13 @@ class TestTransactions:
 
 
 @pytest.fixture
-def no_locks(db):
+def no_locks(db, monkeypatch):
     """A server with Citus's catalog, at which locking rows fails as it does over shards.
 
     The errors are the server's own, in the transaction at hand.
     """
-    server.forget(connections["default"])
+    for known in ("_locks", "_may_refuse_locks"):  # of a server that nothing is known of
+        monkeypatch.setattr(server, known, WeakKeyDictionary())
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL allow_system_table_mods = on")
         cursor.execute("CREATE TABLE pg_catalog.pg_dist_partition (x int)")
@@ -213,7 +215,6 @@ def no_locks(db):
     wrapper.refused, wrapper.codes = refused, codes
     with connection.execute_wrapper(wrapper):
         yield wrapper
-    server.forget(connections["default"])
 
 
 class TestWithoutLocks:

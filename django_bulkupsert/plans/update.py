@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,7 +17,7 @@ from ..expressions import IncomingRow
 from ..fields import Field, is_clock, is_generated
 from ..readers import UpdateReader
 from ..sql import Fragment, identifier
-from ..target import Model, candidates, nearest, pk_fields, resolve_all
+from ..target import Model, candidates, check_name, name_list, nearest, pk_fields, resolve_all
 from .base import Plan
 
 
@@ -60,7 +60,7 @@ class UpdatePlan(Plan):
         by_pk: Whether they are the primary key.
         fields: The columns that the rows bring new values for.
         clocks: The ``auto_now`` fields that are set besides.
-        filter: The queryset's own filter, or None.
+        filter: The queryset's own filter as SQL, or None.
         where: The condition over the stored and the incoming row, or None.
         incoming: What ``where`` asks of the incoming row.
         returning: The names and columns of the values that are to come back, or None.
@@ -82,42 +82,32 @@ class UpdatePlan(Plan):
         self.by_pk = set(self.match) == set(self.pk)
         self.fields = tuple(self.column(field) for field in fields if not is_generated(field))
         self.clocks = self._clocks()
-        self.filter = filtered(queryset, connection)
+        filter_ = filtered(queryset, connection)
+        self.filter = None if filter_ is None else filter_.fragment()
         self.incoming = IncomingRow(self.model)
         self.where: Condition | None = None
         if options.where is not None:
             self.where = where(self.model, options.where, self.incoming, connection)
         self.returning = self._returning()
-        self.tables = self._tables()
+        self.tables = self._tables(filter_)
 
     def _fields(self) -> list[Field]:
         """Return the fields to update, refusing what Django refuses, in its words."""
-        names = self.options.fields
-        if isinstance(names, str):
-            raise OptionError(
-                f"fields takes a list of names, got the string {names!r}; pass [{names!r}]"
-            )
-        if not isinstance(names or (), Iterable):
-            raise OptionError(f"fields takes a list of names, not one {type(names).__name__}")
-        names = list(names or ())
+        given = self.options.fields
+        # An empty text is one too; nothing else that is empty names a field.
+        names = name_list(given if given or isinstance(given, str) else (), "fields")
         if not names:
             raise OptionError("Field names must be given to bulk_update().")
         meta: Any = self.model._meta
         fields = []
         for name in names:
-            if not isinstance(name, str):
-                swapped = (
-                    "; objs comes first, then fields" if isinstance(name, models.Model) else ""
-                )
-                raise UnknownFieldError(
-                    f"fields: a name of type {type(name).__name__}, where the name of a field of "
-                    f"{meta.label} is wanted{swapped}"
-                )
+            swapped = isinstance(name, models.Model)
+            hint = "; objs comes first, then fields" if swapped else ""
+            check_name(self.model, name, "fields", hint)
             try:
                 fields.append(meta.get_field(name))
             except FieldDoesNotExist as error:
-                hint = nearest(self.model, name)
-                raise UnknownFieldError(f"{error}; {hint}") from None
+                raise UnknownFieldError(f"{error}; {nearest(self.model, name)}") from None
         parents = [field for parent in meta.get_parent_list() for field in pk_fields(parent)]
         keys = (*pk_fields(self.model), *parents)
         for wrong, words in (
@@ -161,8 +151,7 @@ class UpdatePlan(Plan):
             return None
         if names is True:
             names = [field.name for field in self.model._meta.concrete_fields]
-        if isinstance(names, Iterator):
-            names = list(names)
+        names = name_list(names, "returning", refused=Mapping)
         found = resolve_all(self.model, names, "returning")
         if not found:
             raise OptionError("returning is empty; leave it out, or name the fields to return")
@@ -170,13 +159,13 @@ class UpdatePlan(Plan):
         called = names if len(names) == len(found) else [field.name for field in found]
         return tuple(zip(called, map(self.column, found), strict=True))
 
-    def _tables(self) -> tuple[Table, ...]:
+    def _tables(self, filter_: Condition | None) -> tuple[Table, ...]:
         """Return the model's table, and those of parents that the call has to do with."""
         clocks = map(self.column, self.clocks)
         updates = (*self.fields, *clocks)
         returned = [column for _, column in self.returning or ()]
         read = [column.field.model for column in (*updates, *self.match, *returned)]
-        for condition in (self.filter, self.where):
+        for condition in (filter_, self.where):
             read += (condition.models if condition else None) or []
         links: dict[Model, tuple[Column, Column] | None] = {self.model: None}
         for parent in read:
@@ -196,8 +185,7 @@ class UpdatePlan(Plan):
     @property
     def is_empty(self) -> bool:
         """Whether no stored row can be meant, or nothing is to be set."""
-        none = self.filter is not None and self.filter.fragment() is NOTHING
-        return none or not self.fields
+        return self.filter is NOTHING or not self.fields
 
     @property
     def reports(self) -> bool:

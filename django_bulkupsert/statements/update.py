@@ -27,6 +27,7 @@ from functools import cached_property
 
 from ..columns import Column
 from ..compiling import RowExpressions
+from ..encode import Texts, array_literal
 from ..fields import Field
 from ..plans.update import Table, UpdatePlan
 from ..sql import EMPTY, Fragment, comma, compose, join, raw, unqualified, value
@@ -123,7 +124,7 @@ class Update(Over):
         return compose(
             "bu_x (ord, {names}) AS (SELECT * FROM unnest({arrays}))",
             names=comma(alias("e", i) for i in range(len(self._chosen))),
-            arrays=comma(compose("{array}::bigint[]", array=value(array)) for array in arrays),
+            arrays=comma(arrays),
         )
 
     @cached_property
@@ -231,7 +232,7 @@ class Update(Over):
             if table.link
         ]
         if self.plan.filter is not None:
-            conditions.append(self.plan.filter.fragment())
+            conditions.append(self.plan.filter)
         return conditions
 
     def _same(self, column: Column) -> Fragment:
@@ -392,5 +393,7 @@ class Update(Over):
         )
 
 
-def _array(numbers: Sequence[int | None]) -> str:
-    return "{" + ",".join("NULL" if each is None else str(each) for each in numbers) + "}"
+def _array(numbers: Sequence[int | None]) -> Fragment:
+    texts = [None if each is None else str(each) for each in numbers]
+    literal = array_literal(Texts(texts, nulls=True, escape=False, quote=False))
+    return compose("{array}::bigint[]", array=value(literal))
