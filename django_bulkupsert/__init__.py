@@ -6,6 +6,7 @@ from .errors import (
     BulkUpsertError,
     DuplicateKeysError,
     MatchError,
+    MissingConstraintError,
     OptionError,
     RowConstraintError,
     RowError,
@@ -20,7 +21,7 @@ from .errors import (
 )
 from .expressions import Excluded
 from .managers import BulkUpsertManager, BulkUpsertQuerySet
-from .result import ReturnedRow, UpdateResult, UpsertResult
+from .result import ReturnedRow, Status, UpdateResult, UpsertResult
 
 __version__ = "0.1.0"
 
@@ -31,6 +32,7 @@ __all__ = [
     "DuplicateKeysError",
     "Excluded",
     "MatchError",
+    "MissingConstraintError",
     "OptionError",
     "ReturnedRow",
     "RowConstraintError",
@@ -39,6 +41,7 @@ __all__ = [
     "RowFieldsError",
     "RowTypeError",
     "RowValueError",
+    "Status",
     "UnknownFieldError",
     "UnsavedRelatedError",
     "UnsupportedDatabase",

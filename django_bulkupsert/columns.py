@@ -16,12 +16,11 @@ from typing import Any
 from django.core.exceptions import FieldError, ValidationError
 from django.db.models.sql import InsertQuery
 
+from .casts import cast_type, integer_bounds
 from .encode import Fault, NoText, Texts, check_text, spread, text_of
 from .fields import Field, is_djangos, wanted
 from .loops import Renderer, check_range, ready
 from .sql import Fragment, compose, identifier, raw, value
-
-_INTEGER_BITS = {"smallint": 15, "integer": 31, "bigint": 63}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,13 +31,14 @@ class Column:
         field: The model's field.
         name: The column's quoted name.
         table: Its table's, which with multi-table inheritance may be a parent's.
-        base_type: Its type as casts name it, see :func:`cast_type`; None: no cast is safe.
+        base_type: Its type as casts name it, see casts; None: no cast is safe.
         collation: The model's own collation of the column, or None.
         ready: Per type, the loop for values that need no preparation.
         longest: The most characters that the column takes, or None.
         bounds: The least and the greatest integer that the column takes, or None.
         own: Whether ``ready`` runs no code of others: an encoder of JSON may even query.
         placeholder: The field's own ``get_placeholder_sql`` (or ``get_placeholder``), or None.
+        fits: Whether values have to fit the column as they come in, before a transform.
         connection: The database's connection.
     """
 
@@ -52,16 +52,17 @@ class Column:
     longest: int | None
     bounds: tuple[int, int] | None
     placeholder: Callable[..., Any] | None
+    fits: bool
     connection: Any
 
     @classmethod
-    def of(cls, field: Field, connection: Any) -> Column:
+    def of(cls, field: Field, connection: Any, *, fits: bool = True) -> Column:
         """Look at a concrete field once."""
         db_type = field.db_type(connection) or ""
         base = cast_type(db_type)
         varchar = re.fullmatch(r"(?:varchar|character varying) ?\((\d+)\)", db_type)
-        longest = int(varchar[1]) if varchar else None
-        bounds = _bounds(field, base)
+        longest = int(varchar[1]) if varchar and fits else None
+        bounds = integer_bounds(field, base)
         return cls(
             field=field,
             name=identifier(field.column or ""),
@@ -73,6 +74,7 @@ class Column:
             longest=longest,
             bounds=bounds,
             placeholder=_placeholder(field),
+            fits=fits,
             connection=connection,
         )
 
@@ -86,6 +88,10 @@ class Column:
         """Whether the type is ordered by a collation that the model does not name."""
         texts = (raw("varchar"), raw("text"))
         return self.collation is None and self.base_type in texts
+
+    def ordered(self, value: Fragment) -> Fragment:
+        """Return what puts values of the column into an order that is the same everywhere."""
+        return compose('{value}::text COLLATE "C"' if self.is_text else "{value}", value=value)
 
     def cast(self, value: Fragment) -> Fragment:
         """Return the value as one of the column's type, where a cast is safe."""
@@ -243,48 +249,6 @@ class Column:
             return stored
 
         return load
-
-
-#: Types whose casts can't cut a value: those of Django's own fields, and their like.
-_CASTABLE = {
-    "bigint", "boolean", "bytea", "cidr", "citext", "date", "daterange", "double precision",
-    "hstore", "inet", "int4range", "int8range", "integer", "json", "jsonb", "macaddr", "numrange",
-    "real", "smallint", "text", "tsquery", "tsrange", "tstzrange", "tsvector", "uuid", "varchar",
-    "xml",
-}  # fmt: skip
-#: Types whose length rounds, or fails, as assigning does.
-_ROUNDING = re.compile(
-    r"(numeric|decimal)( ?\(\d+(, ?-?\d+)?\))?"
-    r"|(time|timestamp|interval)( ?\(\d\))?( with(out)? time zone)?"
-)
-
-
-def cast_type(db_type: str) -> str | None:
-    """Return a type as a cast may name it; None where no cast is safe.
-
-    A length that would silently cut a value is left out. One that rounds stays: 1 and 1.00 are
-    different images of a number, and it is as images that stored and incoming values are
-    compared. Of a type that is not known (a domain, char(n), bit(n), an extension's) nothing can
-    be said, and only the table itself has it right.
-
-    >>> cast_type("varchar(3)"), cast_type("numeric(5, 2)[4]"), cast_type("char(3)")
-    ('varchar', 'numeric(5, 2)[]', None)
-    """
-    bare = re.sub(r"(\[\d*\])+$", "", db_type)
-    brackets = db_type.count("[") - bare.count("[")
-    known = re.sub(r"^(varchar|character varying) ?(\(\d+\))?$", "varchar", bare)
-    if known not in _CASTABLE and not _ROUNDING.fullmatch(known):
-        return None
-    return known + "[]" * brackets
-
-
-def _bounds(field: Field, base: str | None) -> tuple[int, int] | None:
-    """Return the bounds of an integer column; some of Django's are positive, by a CHECK."""
-    bits = _INTEGER_BITS.get(base or "")
-    if bits is None:
-        return None
-    positive = field.get_internal_type().startswith("Positive")
-    return (0 if positive else -(1 << bits)), (1 << bits) - 1
 
 
 def _placeholder(field: Any) -> Callable[..., Any] | None:

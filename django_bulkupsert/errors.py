@@ -8,6 +8,7 @@
     ├── OptionError             ValueError          a keyword that can't be taken
     │   ├── UnknownFieldError   FieldDoesNotExist   a name that is no column of the model
     │   └── MatchError                              rows can't be matched by these fields
+    ├── MissingConstraintError  ProgrammingError    the table lacks a constraint of the model's
     ├── DuplicateKeysError      IntegrityError      the input holds a key more than once
     └── RowError                                    one row is at fault: .index, .field
         ├── RowExpressionError  FieldError          an expression that can't be used there
@@ -32,7 +33,7 @@ from functools import partial
 from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist, FieldError
-from django.db import DataError, IntegrityError, NotSupportedError
+from django.db import DataError, IntegrityError, NotSupportedError, ProgrammingError
 
 
 class BulkUpsertError(Exception):
@@ -67,6 +68,10 @@ class MatchError(OptionError):
     """Rows can't be matched by these fields: for an upsert, no unique constraint covers them."""
 
 
+class MissingConstraintError(BulkUpsertError, ProgrammingError):
+    """The table has no unique index that does what the model says; nothing was written."""
+
+
 class DuplicateKeysError(BulkUpsertError, IntegrityError):
     """The input holds the same key more than once; nothing was written.
 
@@ -91,7 +96,8 @@ class DuplicateKeysError(BulkUpsertError, IntegrityError):
         )
         super().__init__(
             "the input holds the same key more than once: "
-            f"{shown}{'; and more' if more else ''}; pass each key once"
+            f"{shown}{'; and more' if more else ''}; pass each key once, or say which of "
+            "its rows counts: duplicates='first' or 'last'"
         )
         self.fields = tuple(fields)
         self.keys = list(keys)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.db import models
 
 from .engine import update, upsert
+from .plans.options import UpsertOptions
 from .plans.update import UpdateOptions
-from .plans.upsert import UpsertOptions
 from .result import UpdateResult, UpsertResult
 
 ModelT = TypeVar("ModelT", bound=models.Model)
@@ -25,9 +25,19 @@ class BulkMethods:
         *,
         fields: Iterable[str] | None = None,
         unique_fields: Iterable[str] | None = None,
-        update_fields: Iterable[str] | None = None,
+        constraint: str | None = None,
+        match_fields: Iterable[str] | None = None,
+        update_fields: Iterable[str] | Mapping[str, Any] | None = None,
+        where: Any = None,
+        transform: Mapping[str, Any] | None = None,
         skip_unchanged: bool = True,
         ignore_conflicts: bool = False,
+        duplicates: str = "error",
+        returning: Iterable[str] | bool | None = None,
+        returning_old: bool = False,
+        mixed_keys: bool = False,
+        preserve_sequence: bool = False,
+        lock: str | None = None,
         strategy: str | None = None,
     ) -> UpsertResult:
         """Insert the rows that are new and update those that are there.
@@ -41,15 +51,37 @@ class BulkMethods:
                 values, or sequences. All of one kind; mappings all with the same keys.
             fields: With rows that are sequences: the names of what they hold, in order.
             unique_fields: The fields by which rows are matched to stored ones. A primary key,
-                a unique field or a unique constraint must cover exactly these. None: by
-                primary key, and rows that have none are inserted.
-            update_fields: The fields that are updated where a row is there already. None:
-                every field given, less the match, the primary key, generated and
-                ``auto_now_add`` fields. ``auto_now`` fields are always refreshed with them.
+                a unique field, a unique constraint, or a unique index under a condition must
+                cover exactly these. With neither this nor ``constraint`` nor ``match_fields``
+                rows are matched by primary key, and those that have none are inserted.
+            constraint: Instead: the name of a unique constraint or index of the model's, over
+                fields or expressions; with ``ignore_conflicts`` also of an exclusion constraint.
+            match_fields: Instead: any fields, unique or not. All stored rows that match are
+                updated; a None matches every NULL. Two calls at once can insert the same new
+                key twice, unless ``lock="table"``.
+            update_fields: The fields that are updated where a row is there already; or a dict
+                of these to expressions, in which ``F("name")`` is the stored row and
+                ``Excluded("name")`` the incoming one. None: every field given, less the match,
+                the primary key, generated and ``auto_now_add`` fields. ``auto_now`` fields are
+                always refreshed with them.
+            where: A condition (a Q) over the stored row, ``F("name")``, and the incoming one,
+                ``Excluded("name")``. Rows whose stored row it doesn't hold for are skipped.
+            transform: A dict of fields to expressions over the incoming row, by which its values
+                are replaced before keys are compared: ``{"email": Lower("email")}``.
             skip_unchanged: Leave a stored row alone, unwritten and unlocked, whose values
                 would not change; an ``auto_now`` field alone is no change.
-            ignore_conflicts: Leave every stored row alone. Without ``unique_fields``, a
-                conflict with any unique constraint counts.
+            ignore_conflicts: Leave every stored row alone. Without a match, a conflict with any
+                unique constraint counts.
+            duplicates: What to do when the input holds a key more than once: "error", or write
+                the "first" or the "last" of its rows and skip the others.
+            returning: Names of fields whose stored values, after the call, are wanted (True: all
+                fields): in the result's ``rows``, one per row of the input, and on instances.
+            returning_old: Whether they are wanted as they were before the call, too.
+            mixed_keys: Whether rows are mappings whose keys differ. Those with the same keys are
+                written as one call, one after the other, in one transaction; all are held.
+            preserve_sequence: Draw no value of the primary key's sequence for rows that are
+                there already. It costs a join, and a lookup in the primary key per row.
+            lock: "table": keep all other writers out of the table until the transaction ends.
             strategy: How rows travel: "values", "unnest" or "copy". None: by their number, and
                 what they hold. The first two hold all rows in memory; "copy" a few thousand.
 
@@ -59,7 +91,8 @@ class BulkMethods:
 
         Raises:
             OptionError: A keyword can't be taken; nothing was sent.
-            MatchError: No unique constraint covers ``unique_fields``; nothing was sent.
+            MatchError: Rows can't be matched by this; nothing was sent.
+            MissingConstraintError: The table lacks the constraint, which the model has.
             RowError: A row can't be taken or stored; the error has its index and field.
             DuplicateKeysError: The input holds a key twice.
             django.db.Error: Whatever else the server refuses.
@@ -69,9 +102,19 @@ class BulkMethods:
         options = UpsertOptions(
             fields=fields,
             unique_fields=unique_fields,
+            constraint=constraint,
+            match_fields=match_fields,
             update_fields=update_fields,
+            where=where,
+            transform=transform,
             skip_unchanged=skip_unchanged,
             ignore_conflicts=ignore_conflicts,
+            duplicates=duplicates,
+            returning=returning,
+            returning_old=returning_old,
+            mixed_keys=mixed_keys,
+            preserve_sequence=preserve_sequence,
+            lock=lock,
             strategy=strategy,
         )
         self._for_write = True

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from .columns import Column
 from .fields import DatabaseDefault
 from .readers import Constant
-from .result import Status
+from .result import STATUSES, Status
 
 #: What the statement says of a row: position, status, primary key, and further stored values.
 Outcome = Sequence[Any]
@@ -20,6 +20,7 @@ class Marks:
     Args:
         pk: The primary key's columns.
         returns: The columns whose stored values follow it.
+        asked: Those of them that the caller asked for, and not only what the database fills in.
         constants: The columns that hold one value.
         updates: The columns that an update writes.
         alias: The database.
@@ -27,20 +28,25 @@ class Marks:
 
     def __init__(
         self,
+        *,
         pk: Sequence[Column],
         returns: Sequence[Column],
+        asked: Collection[Column],
         constants: Sequence[Constant],
         updates: Sequence[Column],
         alias: str,
     ) -> None:
         stored = [(i, c.field.attname, c.loader()) for i, c in enumerate((*pk, *returns), 2)]
         self.pk = stored[: len(pk)]
-        self.returns = stored[len(pk) :]
+        self.asked = [
+            each for each, column in zip(stored[len(pk) :], returns, strict=True) if column in asked
+        ]
+        self.defaults = [each for each in stored[len(pk) :] if each not in self.asked]
         created = [(each.column.field.attname, each.value) for each in constants]
         updated = [
             (each.column.field.attname, each.value) for each in constants if each.column in updates
         ]
-        self.clocks: dict[int, list[tuple[str, Any]]] = {
+        self.clocks: dict[Status, list[tuple[str, Any]]] = {
             Status.CREATED: created,
             Status.UPDATED: updated,
             Status.UNCHANGED: [],
@@ -50,18 +56,18 @@ class Marks:
         self.outcomes: list[Outcome] = []
 
     def apply(self, objects: Sequence[Any]) -> None:
-        """Set each instance's primary key, its clocks, and its state."""
+        """Set each instance's primary key, its clocks, what was asked for, and its state."""
         alias = self.alias
+        always = [*self.pk, *self.asked]
         for outcome in self.outcomes:
             instance = objects[outcome[0]]
-            for i, attname, load in self.pk:
-                setattr(instance, attname, outcome[i] if load is None else load(outcome[i]))
-            for attname, now in self.clocks[outcome[1]]:
+            for attname, now in self.clocks[STATUSES[outcome[1]]]:
                 setattr(instance, attname, now)
-            if self.returns and len(outcome) > len(self.pk) + 2:
-                for i, attname, load in self.returns:
-                    if type(getattr(instance, attname)) is DatabaseDefault:
-                        setattr(instance, attname, outcome[i] if load is None else load(outcome[i]))
+            for i, attname, load in always:
+                setattr(instance, attname, outcome[i] if load is None else load(outcome[i]))
+            for i, attname, load in self.defaults:
+                if type(getattr(instance, attname)) is DatabaseDefault:
+                    setattr(instance, attname, outcome[i] if load is None else load(outcome[i]))
             state = instance._state
             state.adding = False
             state.db = alias

@@ -2,21 +2,62 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import IntEnum
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 
-class Status(IntEnum):
-    """What became of one row of the input.
+class Status(str, Enum):
+    """What became of one row of the input; a text: ``row.status == "created"``.
 
-    The numbers are the ones that the statement returns for a row.
+    Attributes:
+        CREATED: It was inserted.
+        UPDATED: Its stored row was written.
+        UNCHANGED: Its stored row already held the same values, and was left alone.
+        SKIPPED: It was not written though it would have changed something.
     """
 
-    UNCHANGED = 0
-    CREATED = 1
-    UPDATED = 2
-    SKIPPED = 3
+    CREATED = "created"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+    SKIPPED = "skipped"
+
+    def __str__(self) -> str:
+        return self.value
+
+    @property
+    def code(self) -> int:
+        """The number by which a statement tells it; the position in STATUSES."""
+        return STATUSES.index(self)
+
+
+#: Statuses by their codes.
+STATUSES = tuple(Status)
+
+
+@dataclass(frozen=True)
+class ReturnedRow:
+    """One row of the table, as it is after the call.
+
+    ``row["price"]`` is the value of a field that ``returning`` names.
+
+    Attributes:
+        index: The position, from 0, of the row of the input that it was written from.
+        values: The values by the names that ``returning`` gave; None each, if there is no
+            stored row.
+        status: What became of the row of the input.
+        old: The values before the call, by the same names, if ``returning_old`` asks for them;
+            None for a row that was not there.
+    """
+
+    index: int
+    values: dict[str, Any]
+    status: Status = Status.UPDATED
+    old: dict[str, Any] | None = None
+
+    def __getitem__(self, name: str) -> Any:
+        return self.values[name]
 
 
 @dataclass(frozen=True)
@@ -28,13 +69,16 @@ class UpsertResult:
         updated: Rows whose stored row was written.
         unchanged: Rows whose stored row already held the same values, and was left alone.
         skipped: Rows that were not written though they would have changed something: held back
-            by ``ignore_conflicts``, or swallowed by a trigger or a row-security policy.
+            by ``where``, ``ignore_conflicts`` or ``duplicates``, or swallowed by a trigger or a
+            row-security policy.
+        rows: One per row of the input, in its order, if ``returning`` asks for them.
     """
 
     created: int = 0
     updated: int = 0
     unchanged: int = 0
     skipped: int = 0
+    rows: Sequence[ReturnedRow] = field(default=(), repr=False)
 
     @property
     def total(self) -> int:
@@ -54,6 +98,9 @@ class UpsertResult:
             self.updated + other.updated,
             self.unchanged + other.unchanged,
             self.skipped + other.skipped,
+            sorted([*self.rows, *other.rows], key=lambda row: row.index)
+            if self.rows or other.rows
+            else (),
         )
 
     def __str__(self) -> str:
@@ -61,24 +108,6 @@ class UpsertResult:
             f"{self.created:,} created, {self.updated:,} updated, "
             f"{self.unchanged:,} unchanged, {self.skipped:,} skipped"
         )
-
-
-@dataclass(frozen=True)
-class ReturnedRow:
-    """One row of the table, as it is after the call.
-
-    ``row["price"]`` is the value of a field that ``returning`` names.
-
-    Attributes:
-        index: The position, from 0, of the row of the input that it was written from.
-        values: The values by the names that ``returning`` gave.
-    """
-
-    index: int
-    values: dict[str, Any]
-
-    def __getitem__(self, name: str) -> Any:
-        return self.values[name]
 
 
 class UpdateResult(int):

@@ -12,8 +12,8 @@ from .columns import Column
 from .encode import Fault, Texts
 from .errors import OptionError, RowValueError
 from .fields import DatabaseDefault, Field
+from .names import Model, pk_fields
 from .readers import InstanceReader, Reader, reader_of
-from .target import Model, pk_fields
 
 
 @dataclass(frozen=True)

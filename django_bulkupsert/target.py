@@ -1,23 +1,26 @@
-"""What rows are matched by: names of fields to a conflict target, or an error with the choices.
+"""What rows are matched by: a conflict target that the model has, or an error with the choices.
 
-Reads the model alone. PostgreSQL infers the index from the columns, and takes one only if it
-covers exactly these (manual: INSERT, "ON CONFLICT Clause").
+PostgreSQL infers the index from columns, expressions and a condition, and takes one only if it
+covers exactly these (manual: INSERT, "ON CONFLICT Clause"); a constraint can be named too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, TypeAlias, cast
+from typing import Any
 
-from django.core.exceptions import FieldDoesNotExist
+from django.contrib.postgres.constraints import ExclusionConstraint
+from django.contrib.postgres.indexes import OpClass
 from django.db import models
+from django.db.backends.postgresql.schema import DatabaseSchemaEditor
+from django.db.models import F
+from django.db.models.expressions import OrderBy
 
-from .errors import MatchError, OptionError, UnknownFieldError, listing
+from .errors import MatchError, OptionError, listing
 from .fields import Field
-
-Model: TypeAlias = "type[models.Model]"
+from .names import Model, pk_fields, resolve_all
 
 
 @dataclass(frozen=True)
@@ -25,30 +28,46 @@ class Target:
     """The conflict target.
 
     Attributes:
-        fields: The fields of the key, in the order of the constraint.
+        parts: The parts of the key, in the order of the constraint: fields, or expressions.
         is_pk: Whether the key is the primary key.
         null_safe: Whether two NULLs are one key (``nulls_distinct=False``).
+        condition: The condition of a partial index: rows that it doesn't hold for have no key.
+        name: The name of the constraint or index, where the model gives one.
+        is_constraint: Whether the name is known to ON CONFLICT: not an index's.
+        excludes: Whether it is an exclusion constraint, by which no row is matched.
+        is_unique: Whether an index sees to it that the key is there once.
     """
 
-    fields: tuple[Field, ...]
+    parts: tuple[Any, ...]
     is_pk: bool = False
     null_safe: bool = False
+    condition: Any = None
+    name: str | None = None
+    is_constraint: bool = False
+    excludes: bool = False
+    is_unique: bool = True
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """The parts that are fields."""
+        return tuple(part for part in self.parts if isinstance(part, models.Field))
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the parts are fields, and nothing else is asked."""
+        return bool(self.parts) and len(self.fields) == len(self.parts) and self.condition is None
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the key's fields."""
-        return tuple(field.name for field in self.fields)
+        """The parts of the key, for people."""
+        return tuple(
+            part.name if isinstance(part, models.Field) else str(part) for part in self.parts
+        )
 
-    @property
-    def nullable(self) -> bool:
-        """Whether a row may have no key: a part that is NULL equals nothing."""
-        return not self.null_safe and any(field.null for field in self.fields)
-
-
-def pk_fields(model: Model) -> tuple[Field, ...]:
-    """Return the fields of the primary key: one, or several where it is composite."""
-    meta: Any = model._meta
-    return tuple(getattr(meta, "pk_fields", None) or (meta.pk,))
+    def __str__(self) -> str:
+        named = "" if self.name is None else f"{self.name!r} "
+        where = "" if self.condition is None else f" where {self.condition}"
+        return f"{named}({', '.join(self.names)}){where}"
 
 
 def primary_key(model: Model) -> Target:
@@ -56,123 +75,141 @@ def primary_key(model: Model) -> Target:
     return Target(pk_fields(model), is_pk=True)
 
 
-def resolve(model: Model, name: Any, option: str) -> Field:
-    """Return the concrete field that ``name`` (a field's name, its attname, or "pk") means.
-
-    Raises:
-        UnknownFieldError: There is none; the message names the nearest ones.
-    """
-    meta = model._meta
-    check_name(model, name, option)
-    try:
-        field = meta.pk if name == "pk" else meta.get_field(name)
-    except FieldDoesNotExist:
-        field = None
-    if field in meta.concrete_fields:
-        return cast(Field, field)
-    found = "is no field" if field is None else "is no column"
-    raise UnknownFieldError(f"{option}: {name!r} {found} of {meta.label}; {nearest(model, name)}")
-
-
-def check_name(model: Model, name: Any, option: str, hint: str = "") -> None:
-    """Check that what should name a field is a text.
-
-    Raises:
-        UnknownFieldError: It is not; the message ends with the hint.
-    """
-    if not isinstance(name, str):
-        what = "a key" if option == "rows" else "a name"
-        raise UnknownFieldError(
-            f"{option}: {what} of type {type(name).__name__}, where the name of a field of "
-            f"{model._meta.label} is wanted{hint}"
-        )
-
-
-def nearest(model: Model, name: str) -> str:
-    """Return the names that may have been meant by one that is none."""
-    known = [each.name for each in model._meta.concrete_fields]
-    near = get_close_matches(name, known, n=3)
-    return f"did you mean {listing(near)}?" if near else f"it has {listing(known, 25)}"
-
-
-def name_list(names: Any, option: str, refused: type | tuple[()] = ()) -> list[Any]:
-    """Return an option that is a list of names as one.
-
-    Raises:
-        OptionError: It is none: a text, nothing that can be walked, or of a type that is refused.
-    """
-    if isinstance(names, str):
-        raise OptionError(
-            f"{option} takes a list of names, got the string {names!r}; pass [{names!r}]"
-        )
-    if not isinstance(names, Iterable) or isinstance(names, refused):
-        raise OptionError(f"{option} takes a list of names, not one {type(names).__name__}")
-    return list(names)
-
-
-def resolve_all(model: Model, names: Any, option: str) -> tuple[Field, ...]:
-    """Resolve an option that is a list of names; each field may stand in it once.
+def any_fields(model: Model, match_fields: Any) -> Target:
+    """Return ``match_fields``, unique or not, as what rows are matched by.
 
     Raises:
         UnknownFieldError: A name is no column.
-        OptionError: The option is no list, or names a field twice.
+        MatchError: There is none.
     """
-    fields: list[Field] = []
-    for name in name_list(names, option, refused=Mapping):
-        found = pk_fields(model) if name == "pk" else (resolve(model, name, option),)
-        if len(found) > 1 and option in ("rows", "fields"):
-            parts = listing([repr(field.name) for field in found])
-            raise OptionError(f"{option}: the primary key is composite; name its fields, {parts}")
-        for field in found:
-            if field in fields:
-                raise OptionError(f"{option} names {field.name!r} twice, once as {name!r}")
-            fields.append(field)
-    return tuple(fields)
+    fields = resolve_all(model, match_fields, "match_fields")
+    if not fields:
+        raise MatchError("match_fields is empty; leave it out to match by primary key")
+    return Target(fields, null_safe=True, is_unique=False)
 
 
-def find(model: Model, unique_fields: Any) -> Target:
+def find(model: Model, unique_fields: Any, connection: Any) -> Target:
     """Return the target that ``unique_fields`` name, in any order.
 
     Raises:
         UnknownFieldError: A name is no column.
-        MatchError: No unique constraint covers exactly these fields; the message lists those
-            that the model has.
+        MatchError: No unique constraint covers exactly these fields, or several conditional
+            ones do; the message lists those that the model has.
     """
     wanted = resolve_all(model, unique_fields, "unique_fields")
     if not wanted:
         raise MatchError("unique_fields is empty; leave it out to match by primary key")
-    known = list(candidates(model))
+    every = list(targets(model, connection))
+    known = [target for target in every if len(target.fields) == len(target.parts)]
     covering = [target for target in known if set(target.fields) == set(wanted)]
-    if covering:  # PostgreSQL takes every index that fits; one of them may hold NULLs for equal
-        return max(covering, key=lambda target: target.null_safe)
-    near = [_reason for fields, _reason in _near_misses(model) if set(fields) == set(wanted)]
+    plain = [target for target in covering if target.is_plain]
+    if plain:  # PostgreSQL takes every index that fits; one of them may hold NULLs for equal
+        return max(plain, key=lambda target: target.null_safe)
+    if len(covering) == 1:
+        return covering[0]
     names = ", ".join(field.name for field in wanted)
-    choices = listing([f"({', '.join(target.names)})" for target in known], 25)
+    if covering:
+        several = listing([repr(target.name) for target in covering])
+        raise MatchError(
+            f"unique_fields: ({names}) are unique under several conditions; name one of them, "
+            f"constraint= {several}"
+        )
+    near = [reason for fields, reason in _deferrable(model) if set(fields) == set(wanted)]
+    choices = listing(every, 25)
     raise MatchError(
         f"unique_fields: no unique constraint of {model._meta.label} covers exactly ({names})"
         f"{': ' + near[0] if near else ''}; there is {choices}"
     )
 
 
-def candidates(model: Model) -> Iterator[Target]:
-    """Yield what a conflict target can be: the pk, unique fields, plain unique constraints."""
+def named(model: Model, name: Any, connection: Any) -> Target:
+    """Return the target that is the model's constraint, or unique index, of that name.
+
+    Raises:
+        OptionError: It is no text.
+        MatchError: The model has none, or rows can't be matched by it.
+    """
+    if not isinstance(name, str):
+        raise OptionError(
+            f"constraint takes the name of a constraint, not one {type(name).__name__}"
+        )
+    meta = model._meta
+    found: Any = next((each for each in meta.constraints if each.name == name), None)
+    if getattr(found, "deferrable", None):
+        raise MatchError(
+            f"constraint: {name!r} is deferrable, which ON CONFLICT can't use: whether a row "
+            "breaks it is known only at the end of the transaction"
+        )
+    if isinstance(found, ExclusionConstraint):
+        return Target((), name=name, is_constraint=True, excludes=True)
+    if found is not None and not isinstance(found, models.UniqueConstraint):
+        raise MatchError(
+            f"constraint: {name!r} is a {type(found).__name__}, and rows are matched by what "
+            "is unique"
+        )
+    known = {
+        target.name: target for target in targets(model, connection) if target.name is not None
+    }
+    if name in known:
+        return known[name]
+    if any(index.name == name for index in meta.indexes):
+        raise MatchError(f"constraint: the index {name!r} is not unique")
+    exclusions = [e.name for e in meta.constraints if isinstance(e, ExclusionConstraint)]
+    names = [*known, *exclusions]
+    near = get_close_matches(name, names, n=3)
+    hint = f"did you mean {listing(near)}?" if near else f"there is {listing(names, 25) or 'none'}"
+    raise MatchError(
+        f"constraint: {meta.label} has no unique constraint or index named {name!r}; {hint}"
+        f"{'' if names else '; unique fields are named by unique_fields'}"
+    )
+
+
+def candidates(model: Model, connection: Any) -> Iterator[Target]:
+    """Yield what plain columns are unique by: the pk, unique fields, unique constraints."""
+    return (target for target in targets(model, connection) if target.is_plain)
+
+
+def targets(model: Model, connection: Any) -> Iterator[Target]:
+    """Yield every conflict target that the model has, the primary key first."""
     meta = model._meta
     yield primary_key(model)
     for field in meta.concrete_fields:
         if field.unique and not field.primary_key:
             yield Target((field,))
     for together in meta.unique_together:
-        yield Target(tuple(meta.get_field(name) for name in together))  # type: ignore[misc]
+        yield Target(tuple(meta.get_field(name) for name in together))
     for constraint in _unique_constraints(model):
-        if (
-            constraint.condition is None
-            and not constraint.expressions
-            and not constraint.deferrable
-        ):
+        if not constraint.deferrable:
+            # As Django makes it: an index, where a constraint can't be had.
+            indexed = constraint.condition or constraint.include or constraint.opclasses
             yield Target(
-                tuple(meta.get_field(name) for name in constraint.fields),  # type: ignore[misc]
+                _parts(model, constraint.fields, constraint.expressions),
                 null_safe=getattr(constraint, "nulls_distinct", None) is False,
+                condition=constraint.condition or None,
+                name=constraint.name,
+                is_constraint=not (indexed or constraint.expressions),
             )
+    for index in meta.indexes:
+        if _is_unique(model, index, connection):
+            yield Target(
+                _parts(model, index.fields, index.expressions),
+                condition=index.condition or None,
+                name=index.name,
+            )
+
+
+def _parts(model: Model, names: Iterable[str], expressions: Iterable[Any]) -> tuple[Any, ...]:
+    """Return fields, and expressions without what only orders them."""
+    fields = [model._meta.get_field(name) for name in names]
+    return (*fields, *(_part(model, expression) for expression in expressions))
+
+
+def _part(model: Model, expression: Any) -> Any:
+    while type(expression) in (OrderBy, OpClass):
+        (expression,) = expression.get_source_expressions()
+    plain = {field.name: field for field in model._meta.concrete_fields}
+    name = expression.name if type(expression) is F else ""  # type: ignore[attr-defined]
+    return plain.get(name, expression)
 
 
 def _unique_constraints(model: Model) -> list[Any]:
@@ -183,11 +220,17 @@ def _unique_constraints(model: Model) -> list[Any]:
     ]
 
 
-def _near_misses(model: Model) -> Iterator[tuple[tuple[Field, ...], str]]:
-    """Yield the constraints that have fields but can't be inferred from them, and why."""
+def _is_unique(model: Model, index: Any, connection: Any) -> bool:
+    """Whether an index is unique: Django's own is never, a class derived from it may be."""
+    if index.__module__.startswith("django."):
+        return False
+    made = index.create_sql(model, DatabaseSchemaEditor(connection))
+    return str(made).upper().startswith("CREATE UNIQUE ")
+
+
+def _deferrable(model: Model) -> Iterator[tuple[tuple[Any, ...], str]]:
+    """Yield the constraints that can't be inferred from their fields, and why."""
     for constraint in _unique_constraints(model):
-        fields = tuple(model._meta.get_field(name) for name in constraint.fields)
         if constraint.deferrable:
-            yield fields, f"{constraint.name!r} is deferrable, which ON CONFLICT can't use"  # type: ignore[misc]
-        elif constraint.condition is not None:
-            yield fields, f"{constraint.name!r} is unique only under a condition"  # type: ignore[misc]
+            fields = tuple(model._meta.get_field(name) for name in constraint.fields)
+            yield fields, f"{constraint.name!r} is deferrable, which ON CONFLICT can't use"

@@ -728,3 +728,6 @@ class Ticking(models.Model):
     day = models.DateField(auto_now=True)
 
     objects = BulkUpsertManager()
+
+
+from .conflict_models import *  # noqa: E402, F403 (models are found here)

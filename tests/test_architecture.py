@@ -13,8 +13,8 @@ from django.db.models import QuerySet
 
 import django_bulkupsert
 from django_bulkupsert import BulkUpsertManager, BulkUpsertQuerySet
+from django_bulkupsert.plans.options import UpsertOptions
 from django_bulkupsert.plans.update import UpdateOptions
-from django_bulkupsert.plans.upsert import UpsertOptions
 
 PACKAGE = Path(django_bulkupsert.__file__).parent
 
@@ -25,26 +25,31 @@ LEVELS = [
     ["__init__", "apps"],
     ["managers"],
     ["engine.__init__", "engine.update", "engine.upsert"],
+    ["engine.faults"],
     ["engine.call"],
     ["marks"],
-    ["statements.__init__", "statements.questions", "statements.upsert", "statements.update"],
+    ["statements.__init__", "statements.questions", "statements.matched", "statements.update"],
+    ["statements.upsert"],
+    ["statements.proposed"],
     ["statements.keyed"],
     ["statements.over"],
     ["plans.__init__", "plans.upsert", "plans.update"],
-    ["plans.base"],
+    ["plans.base", "plans.keys", "plans.options"],
     ["relations.__init__"],
     ["relations.loading"],
     ["relations.staging"],
-    ["relations.unnest", "relations.values"],
+    ["relations.transformed", "relations.unnest", "relations.values"],
     ["relations.base", "relations.slots"],
     ["rows"],
     ["readers.__init__"],
     ["readers.given", "readers.instances", "readers.updates"],
     ["readers.base"],
-    ["compiling"],
-    ["columns", "expressions", "server"],
-    ["target"],
-    ["loops"],
+    ["compiling.__init__"],
+    ["compiling.row_expressions"],
+    ["compiling.assignments", "compiling.conditions", "compiling.terms"],
+    ["columns", "expressions", "server", "target"],
+    ["names"],
+    ["casts", "loops"],
     ["encode"],
     ["driver"],
     ["sql", "errors", "result", "fields"],

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_bulkupsert import sql
-from django_bulkupsert.columns import cast_type
+from django_bulkupsert.casts import cast_type
 from django_bulkupsert.encode import (
     Fault,
     NoText,

@@ -7,10 +7,11 @@ import re
 import pytest
 from django.db import connection
 
-from django_bulkupsert.plans.upsert import UpsertOptions, UpsertPlan
+from django_bulkupsert.plans.options import UpsertOptions
+from django_bulkupsert.plans.upsert import UpsertPlan
 from django_bulkupsert.relations import UnnestRelation, ValuesRelation, slots_of
 from django_bulkupsert.rows import open_rows
-from django_bulkupsert.statements.questions import duplicates, stored_keys
+from django_bulkupsert.statements.questions import duplicates, stored_rows
 from django_bulkupsert.statements.upsert import Upsert
 
 from .models import City, Code, NullableKey, Product
@@ -61,6 +62,7 @@ def made(model, rows, relation, part=None, created_by="old", **options) -> Upser
         per_row=source.objects is not None,
         pk_given=True if not source.without_pk else None if source.with_pk else False,
         returns=(),
+        olds=(),
     )
 
 
@@ -147,7 +149,9 @@ def test_rows_without_a_primary_key_never_update(relation):
     assert "ON CONFLICT" not in sql
 
 
-@pytest.mark.parametrize("question", [lambda over: duplicates(over, 5), stored_keys])
+@pytest.mark.parametrize(
+    "question", [lambda over: duplicates(over, 5), lambda over: stored_rows(over, over.plan.pk)]
+)
 def test_questions(relation, question):
     """What is asked beside the statement reads the same relation."""
     model, rows, options = CALLS["match"]

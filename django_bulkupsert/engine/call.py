@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Generic, TypeVar
 
-from django.db import DataError, IntegrityError, transaction
+from django.db import DataError, IntegrityError, InternalError, NotSupportedError, transaction
 
+from .. import server
 from ..driver import Diagnostics, diagnostics
 from ..errors import OptionError
 from ..plans.base import Plan
@@ -23,6 +25,10 @@ from ..relations import (
 )
 from ..rows import Chunk, Rows
 from ..sql import identifier
+
+#: What an engine says that can't lock rows of a table: Citus, over shards, and of a reference
+#: table beside a local one.
+REFUSALS = ("0A000", "XX000")
 
 PlanT = TypeVar("PlanT", bound=Plan)
 ResultT = TypeVar("ResultT")
@@ -61,6 +67,7 @@ class Call(Generic[PlanT, ResultT]):
         except DataError as error:
             fault = find_fault(self.connection, self.slots, chunk)
             if fault is None:
+                self.blame_value(error, relation)
                 raise
             raise fault from error
         except IntegrityError as error:
@@ -89,6 +96,9 @@ class Call(Generic[PlanT, ResultT]):
             except IntegrityError as error:
                 self.blame(error, staging)
                 raise
+            except DataError as error:
+                self.blame_value(error, staging)
+                raise
             if nested:
                 staging.drop()
             return result
@@ -105,6 +115,33 @@ class Call(Generic[PlanT, ResultT]):
                     f"{slot.column.field.name!r}, which is SQL, or what only the driver can "
                     "adapt; leave strategy out, or pass 'values' or 'copy'"
                 )
+
+    def with_locks(self, take: Callable[[bool], ResultT]) -> ResultT:
+        """Run a statement that locks rows first; without that, where the engine can't.
+
+        Args:
+            take: Runs it; is told whether to lock.
+        """
+        table = self.plan.table
+        known = server.locks_rows(self.connection, table)
+        if known is not None:
+            return take(known)
+        # It may be refused at Citus, and of what may be a view, which can be made anew.
+        viewed = not self.plan.model._meta.managed
+        unsure = viewed or server.may_refuse_locks(self.connection)
+        try:
+            with self._atomic() if unsure else nullcontext():
+                result = take(True)
+            if not viewed:
+                server.note_locks(self.connection, table, locks=True)
+            return result
+        except (NotSupportedError, InternalError) as error:
+            usable = unsure or self.connection.get_autocommit()
+            if diagnostics(error).sqlstate not in REFUSALS or not usable:
+                raise
+        result = take(False)
+        server.note_locks(self.connection, table, locks=False)
+        return result
 
     def null_refused(self, error: IntegrityError) -> Diagnostics | None:
         """Return the details of an error that says that a column of ours takes no NULL."""
@@ -134,3 +171,6 @@ class Call(Generic[PlanT, ResultT]):
     def blame(self, error: IntegrityError, relation: Relation) -> None:
         """Raise the error that names the row that a constraint refuses, if it can be told."""
         raise NotImplementedError
+
+    def blame_value(self, error: DataError, relation: Relation) -> None:
+        """Raise the error that names the row with a value that is wrong, if it can be told."""

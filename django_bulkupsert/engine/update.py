@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from itertools import chain, islice
 from typing import Any
 
-from django.db import IntegrityError, InternalError, NotSupportedError, connections, models
+from django.db import IntegrityError, connections, models
 from django.db.transaction import atomic, mark_for_rollback_on_error
 
-from .. import server
-from ..driver import diagnostics
 from ..errors import OptionError, RowConstraintError
 from ..plans.update import UpdateOptions, UpdatePlan
 from ..readers.base import described
@@ -20,10 +18,6 @@ from ..result import ReturnedRow, UpdateResult
 from ..rows import Chunk, Rows
 from ..statements.update import Update
 from .call import Call
-
-#: What an engine says that can't lock rows of a table: Citus, over shards, and of a reference
-#: table beside a local one.
-REFUSALS = ("0A000", "XX000")
 
 
 def run(
@@ -71,27 +65,12 @@ class UpdateCall(Call[UpdatePlan, UpdateResult]):
 
     def merge(self, cursor: Any, relation: Relation) -> UpdateResult:
         """Write the rows that a relation carries; locked first, where the engine can."""
-        table = self.plan.table
-        known = server.locks_rows(self.connection, table)
-        update = self._update(relation, locks=known is not False)
-        if known is not None or update.unlocked:
+        update = self._update(relation, locks=True)
+        if update.unlocked:
             return self._take(cursor, update)
-        # It may be refused at Citus, and of what may be a view, which can be made anew.
-        viewed = not self.plan.model._meta.managed
-        unsure = viewed or server.may_refuse_locks(self.connection)
-        try:
-            with atomic(using=self.connection.alias) if unsure else nullcontext():
-                result = self._take(cursor, update)
-            if not viewed:
-                server.note_locks(self.connection, table, locks=True)
-            return result
-        except (NotSupportedError, InternalError) as error:
-            usable = unsure or self.connection.get_autocommit()
-            if diagnostics(error).sqlstate not in REFUSALS or not usable:
-                raise
-        result = self._take(cursor, self._update(relation, locks=False))
-        server.note_locks(self.connection, table, locks=False)
-        return result
+        return self.with_locks(
+            lambda locks: self._take(cursor, self._update(relation, locks=locks))
+        )
 
     def _update(self, relation: Relation, *, locks: bool) -> Update:
         return Update(

@@ -1,27 +1,34 @@
-"""``bulk_upsert``: the statement's parts, its answers, and who is to blame."""
+"""``bulk_upsert``: the statement's parts, and its answers."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from django.db import DatabaseError, IntegrityError, connections, models, transaction
+from django.db import (
+    ProgrammingError,
+    connections,
+    models,
+    transaction,
+)
 
-from ..errors import DuplicateKeysError, RowConstraintError
 from ..marks import Marks
-from ..plans.upsert import UpsertOptions, UpsertPlan, Write
-from ..relations import Relation
-from ..result import Status, UpsertResult
+from ..plans.options import UpsertOptions
+from ..plans.upsert import UpsertPlan, Write
+from ..relations import Relation, TransformedRelation
+from ..result import STATUSES, ReturnedRow, Status, UpsertResult
 from ..rows import Chunk, Rows, open_rows
 from ..server import created_by
-from ..statements.questions import duplicates, first_null, stored_keys
+from ..statements.matched import MatchedUpsert
+from ..statements.over import Over
+from ..statements.questions import (
+    lock_table,
+    stored_rows,
+)
 from ..statements.upsert import Upsert
-from .call import Call
-
-#: Keys that DuplicateKeysError lists.
-MOST_KEYS = 10
+from .faults import Faults
 
 
 def run(
@@ -38,24 +45,30 @@ def run(
     return result
 
 
-class UpsertCall(Call[UpsertPlan, UpsertResult]):
+class UpsertCall(Faults):
     """A ``bulk_upsert`` under way."""
 
     def __init__(self, plan: UpsertPlan, write: Write, source: Rows) -> None:
         super().__init__(plan, source)
         self.write = write
+        asked = tuple(dict.fromkeys(column for _, column in plan.returning or ()))
         # What the database has filled in for an instance, it is told.
-        self.returns = tuple(
-            column for column in source.reader.carried if column in source.reader.defaulted
-        )
+        filled = [column for column in source.reader.carried if column in source.reader.defaulted]
+        self.returns = tuple(dict.fromkeys((*asked, *filled)))
+        self.olds = asked if plan.options.returning_old else ()
         self.marks = Marks(
-            plan.pk, self.returns, source.reader.constants, write.updates, self.connection.alias
+            pk=plan.pk,
+            returns=self.returns,
+            asked=asked,
+            constants=source.reader.constants,
+            updates=write.updates,
+            alias=self.connection.alias,
         )
 
     @property
     def key(self) -> Any:
         """The columns by which rows are matched."""
-        return self.plan.key or self.plan.pk
+        return tuple(map(self.plan.column, self.plan.key_fields)) or self.plan.pk
 
     def unstaged(self, _chunk: Chunk) -> AbstractContextManager[Any]:
         """Make the call all or nothing.
@@ -63,7 +76,8 @@ class UpsertCall(Call[UpsertPlan, UpsertResult]):
         One statement is that by itself; inside a transaction of the caller's, a savepoint
         keeps it usable after an error.
         """
-        if len(self._parts()) == 1 and self.connection.get_autocommit():
+        one = len(self._parts()) == 1 and self.plan.options.lock is None
+        if one and self.connection.get_autocommit():
             return nullcontext()
         atomic: AbstractContextManager[Any] = transaction.atomic(using=self.connection.alias)
         return atomic
@@ -83,106 +97,128 @@ class UpsertCall(Call[UpsertPlan, UpsertResult]):
 
     def merge(self, cursor: Any, relation: Relation) -> UpsertResult:
         """Write the rows that a relation carries."""
-        source = self.source
-        rows = {None: source.count, True: source.with_pk, False: source.without_pk}
+        if self.plan.options.lock is not None:
+            lock_table(self.plan.table).execute(cursor)
+        if self.plan.key and not self.plan.arbitrates:
+            return self.with_locks(
+                lambda locks: self._take(cursor, self._matched_upsert(relation, locks=locks))
+            )
         result = UpsertResult()
         for part in self._parts():
-            upsert = self._upsert(relation, part)
-            upsert.fragment().execute(cursor)
-            if upsert.per_row:
-                result += self._take_rows(cursor, upsert)
-            else:
-                result += self._take_counts(cursor, upsert, rows[part])
+            result += self._take(cursor, self.upsert(relation, part))
         return result
 
-    def _upsert(self, relation: Relation, part: bool | None) -> Upsert:
+    def _take(self, cursor: Any, upsert: Upsert) -> UpsertResult:
+        """Run a statement and read its answer."""
+        try:
+            upsert.fragment().execute(cursor)
+        except ProgrammingError as error:
+            self.check_constraint(error)
+            raise
+        if upsert.per_row:
+            return self._take_rows(cursor, upsert)
         source = self.source
-        return Upsert(
-            plan=self.plan,
-            relation=relation,
-            slots=self.slots,
-            constants=source.reader.constants,
-            part=part,
-            write=self.write,
-            lent=source.reader.lent,
-            created_by=created_by(self.connection, self.plan.table),
-            per_row=source.objects is not None,
-            pk_given=True if not source.without_pk else None if source.with_pk else False,
-            returns=self.returns,
-        )
+        rows = {None: source.count, True: source.with_pk, False: source.without_pk}
+        return self._take_counts(cursor, upsert, rows[upsert.part])
+
+    def upsert(self, relation: Relation, part: bool | None) -> Upsert:
+        """Return the statement of a part of the rows."""
+        return Upsert(**self._words(relation, part))
+
+    def _matched_upsert(self, relation: Relation, *, locks: bool) -> MatchedUpsert:
+        plan = self.plan
+        nulls = {*self.source.first_null, *(transform.column for transform in plan.transforms)}
+        nullable = [each for each in nulls if each.field.null]
+        return MatchedUpsert(**self._words(relation, None), nulls=nullable, locks=locks)
+
+    def _words(self, relation: Relation, part: bool | None) -> dict[str, Any]:
+        source = self.source
+        return {
+            "plan": self.plan,
+            "relation": self._transformed(relation),
+            "slots": self.slots,
+            "constants": source.reader.constants,
+            "part": part,
+            "write": self.write,
+            "lent": source.reader.lent,
+            "created_by": created_by(self.connection, self.plan.table),
+            "per_row": source.objects is not None or self.plan.returning is not None,
+            "pk_given": True if not source.without_pk else None if source.with_pk else False,
+            "returns": self.returns,
+            "olds": self.olds,
+        }
+
+    def _transformed(self, relation: Relation) -> Relation:
+        """Return the rows as the transforms leave them."""
+        if not self.plan.transforms:
+            return relation
+        before = Over(self.plan, relation, self.slots, self.source.reader.constants)
+        transforms = {
+            transform.column: transform.fragment(
+                lambda field: before.incoming(self.plan.column(field), "bu_s")
+            )
+            for transform in self.plan.transforms
+        }
+        return TransformedRelation(relation, self.slots, transforms)
 
     def _take_counts(self, cursor: Any, upsert: Upsert, n: int) -> UpsertResult:
-        twice, wanted, created, written = cursor.fetchone()
+        twice, wanted, unchanged, created, written = cursor.fetchone()
         if twice:
-            raise self._duplicates(cursor, upsert)
-        left = n - (n if wanted is None else wanted)
-        lost = n - left - written
-        if self.plan.options.ignore_conflicts:
-            return UpsertResult(created=created, skipped=left + lost)
-        return UpsertResult(created, written - created, left, lost)
+            raise self.duplicates(cursor, upsert)
+        left = 0 if wanted is None else n - wanted
+        if unchanged is None:
+            unchanged = 0 if self.plan.options.ignore_conflicts else left
+        return UpsertResult(
+            created=created,
+            updated=written - created,
+            unchanged=unchanged,
+            skipped=n - unchanged - written,
+        )
 
     def _take_rows(self, cursor: Any, upsert: Upsert) -> UpsertResult:
         """Count the rows that came back, and keep what became of each."""
         rows = cursor.fetchall()
         if rows and rows[0][1] is None:
-            raise self._duplicates(cursor, upsert)
+            raise self.duplicates(cursor, upsert)
+        # What was written under another key than its row's is no input row's: that one seems
+        # to be skipped.
+        claimed = {row[0]: row for row in rows if row[0] is not None}
         counts = Counter(row[1] for row in rows)
-        found = [row for row in rows if row[2] is not None]
-        if len(found) < len(rows) and upsert.matches:
+        counts[Status.SKIPPED.code] -= len(rows) - len(claimed)
+        lost = {ordinal for ordinal, row in claimed.items() if row[2] is None}
+        if lost and upsert.matches:
             # Another call may have created them meanwhile: ask with a snapshot that sees them.
-            lost = {row[0] for row in rows if row[2] is None}
-            stored_keys(upsert).execute(cursor)
-            found += [
-                (ordinal, Status.SKIPPED, *pk)
-                for ordinal, *pk in cursor.fetchall()
-                if ordinal in lost
-            ]
-        self.marks.outcomes += [row for row in found if row[0] is not None]
-        # What was written under another key than its row's: the row seemed to be skipped.
-        counts[Status.SKIPPED] -= sum(row[0] is None for row in rows)
+            columns = (*self.plan.pk, *self.returns, *self.olds)
+            stored_rows(upsert, columns).execute(cursor)
+            for ordinal, *values in cursor.fetchall():
+                if ordinal in lost:
+                    claimed[ordinal] = (ordinal, Status.SKIPPED.code, *values)
+        self.marks.outcomes += [row for row in claimed.values() if row[2] is not None]
         return UpsertResult(
-            created=counts[Status.CREATED],
-            updated=counts[Status.UPDATED],
-            unchanged=counts[Status.UNCHANGED],
-            skipped=counts[Status.SKIPPED],
+            **{status.value: counts[status.code] for status in STATUSES},
+            rows=self._returned(claimed) if self.plan.returning is not None else (),
         )
 
-    # Errors -------------------------------------------------------------------------------
+    def _returned(self, rows: Mapping[int, Sequence[Any]]) -> list[ReturnedRow]:
+        """Return what the caller asked for of each row, in the order of the input."""
+        first = 2 + len(self.plan.pk)
+        before = first + len(self.returns)
+        places = [
+            (name, self.returns.index(column), column.loader())
+            for name, column in self.plan.returning or ()
+        ]
 
-    def _duplicates(self, cursor: Any, upsert: Upsert) -> DuplicateKeysError:
-        duplicates(upsert, MOST_KEYS + 1).execute(cursor)
-        found = cursor.fetchall()
-        shown = found[:MOST_KEYS]
-        return DuplicateKeysError(
-            [column.field.name for column in upsert.key_columns],
-            [tuple("NULL" if part is None else part for part in key) for _, *key in shown],
-            [tuple(indexes) for indexes, *_ in shown],
-            more=len(found) > MOST_KEYS,
-        )
+        def values(row: Sequence[Any], start: int) -> dict[str, Any]:
+            return {
+                name: row[start + i] if load is None else load(row[start + i])
+                for name, i, load in places
+            }
 
-    def blame(self, error: IntegrityError, relation: Relation) -> None:
-        """Raise the error that names the row that a NOT NULL constraint refuses."""
-        found = self.null_refused(error)
-        if found is None:
-            return
-        reader = self.source.reader
-        reasons = dict.fromkeys(reader.carried, "None, where the column takes no NULL")
-        reasons |= dict.fromkeys(
-            self.plan.pk, "no primary key, and the column owns no sequence to draw one from"
-        )
-        reasons |= dict.fromkeys(
-            reader.missing,
-            "not given, and a row that is new needs it: the field has no default and takes no NULL",
-        )
-        for column, reason in reasons.items():
-            if column.field.column != found.column:
-                continue
-            over = self._upsert(relation, None)
-            # A row whose stored row is left alone, or lends the value, is not the one.
-            new = column in reader.missing or over.leaves
-            index = None
-            with suppress(DatabaseError), self.connection.cursor() as cursor:
-                first_null(over, column, new=new).execute(cursor)
-                index = cursor.fetchone()[0]
-            if index is not None:
-                raise RowConstraintError(index, column.field.name, reason) from error
+        returned = []
+        for index in sorted(rows):
+            row = rows[index]
+            status = STATUSES[row[1]]
+            stored = row[2] is not None and status is not Status.CREATED
+            old = values(row, before) if self.olds and stored else None
+            returned.append(ReturnedRow(index, values(row, first), status, old))
+        return returned

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..columns import Column
 from ..errors import OptionError, UnsupportedDatabase, UnsupportedModel, listing
 from ..fields import Field
+from ..names import Model, name_list, pk_fields, resolve_all
 from ..relations import STRATEGIES, Slot
 from ..sql import Fragment, identifier
-from ..target import Model, pk_fields
 
 
 class Plan:
@@ -48,6 +48,25 @@ class Plan:
         if field not in self._columns:
             self._columns[field] = Column.of(field, self.connection)
         return self._columns[field]
+
+    def returned(self, names: Any) -> tuple[tuple[str, Column], ...] | None:
+        """Return what ``returning`` asks for: the names, as they were given, and their columns.
+
+        Raises:
+            UnknownFieldError: A name is no column.
+            OptionError: It is no list of names, or an empty one.
+        """
+        if names is None or names is False:
+            return None
+        if names is True:
+            names = [field.name for field in self.model._meta.concrete_fields]
+        names = name_list(names, "returning", refused=Mapping)
+        found = resolve_all(self.model, names, "returning")
+        if not found:
+            raise OptionError("returning is empty; leave it out, or name the fields to return")
+        # "pk" may be several fields.
+        called = names if len(names) == len(found) else [field.name for field in found]
+        return tuple(zip(called, map(self.column, found), strict=True))
 
     def wants_exact_types(self, slots: Iterable[Slot]) -> bool:
         """Whether only the staging table, which copies the table's types, is sure to have them.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,9 +15,10 @@ from ..compiling import NOTHING, Condition, RowExpressions, filtered, where
 from ..errors import MatchError, OptionError, UnknownFieldError, listing
 from ..expressions import IncomingRow
 from ..fields import Field, is_clock, is_generated
+from ..names import Model, check_name, name_list, nearest, pk_fields, resolve_all
 from ..readers import UpdateReader
 from ..sql import Fragment, identifier
-from ..target import Model, candidates, check_name, name_list, nearest, pk_fields, resolve_all
+from ..target import candidates
 from .base import Plan
 
 
@@ -84,11 +85,11 @@ class UpdatePlan(Plan):
         self.clocks = self._clocks()
         filter_ = filtered(queryset, connection)
         self.filter = None if filter_ is None else filter_.fragment()
-        self.incoming = IncomingRow(self.model)
+        self.incoming = IncomingRow(self.model, "where")
         self.where: Condition | None = None
         if options.where is not None:
             self.where = where(self.model, options.where, self.incoming, connection)
-        self.returning = self._returning()
+        self.returning = self.returned(options.returning)
         self.tables = self._tables(filter_)
 
     def _fields(self) -> list[Field]:
@@ -144,20 +145,6 @@ class UpdatePlan(Plan):
             for field in every
             if self.fields and is_clock(field) and field not in named and field.auto_now
         )
-
-    def _returning(self) -> tuple[tuple[str, Column], ...] | None:
-        names: Any = self.options.returning
-        if names is None or names is False:
-            return None
-        if names is True:
-            names = [field.name for field in self.model._meta.concrete_fields]
-        names = name_list(names, "returning", refused=Mapping)
-        found = resolve_all(self.model, names, "returning")
-        if not found:
-            raise OptionError("returning is empty; leave it out, or name the fields to return")
-        # A row answers to the names that were given; of a composite "pk", to its fields'.
-        called = names if len(names) == len(found) else [field.name for field in found]
-        return tuple(zip(called, map(self.column, found), strict=True))
 
     def _tables(self, filter_: Condition | None) -> tuple[Table, ...]:
         """Return the model's table, and those of parents that the call has to do with."""
@@ -219,7 +206,7 @@ class UpdatePlan(Plan):
         as in an upsert by the same ones.
         """
         match = [column.field for column in self.match]
-        for target in candidates(self.model):
+        for target in candidates(self.model, self.connection):
             if set(target.fields) == set(match):
                 return (*map(self.column, target.fields), *(() if target.is_pk else self.pk))
         return self.pk

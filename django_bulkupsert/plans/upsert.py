@@ -6,28 +6,21 @@ the first row tells: which fields are given, and so what is written.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..columns import Column
+from ..compiling import Assigned, Condition, Term, Transform, where
 from ..errors import MatchError, OptionError, UnsupportedModel, listing
+from ..expressions import Excluded, IncomingRow
 from ..fields import Field, is_clock, is_generated
+from ..names import Model, pk_fields, resolve_all
 from ..readers import Reader
-from ..target import Model, Target, candidates, find, pk_fields, primary_key, resolve_all
+from ..target import Target, any_fields, candidates, find, named, primary_key
 from .base import Plan
-
-
-@dataclass(frozen=True)
-class UpsertOptions:
-    """The keywords of ``bulk_upsert``, as the caller gave them."""
-
-    fields: Iterable[str] | None = None
-    unique_fields: Iterable[str] | None = None
-    update_fields: Iterable[str] | None = None
-    skip_unchanged: bool = True
-    ignore_conflicts: bool = False
-    strategy: str | None = None
+from .keys import KeyPart, key_part
+from .options import UpsertOptions, check_options
 
 
 @dataclass(frozen=True)
@@ -48,32 +41,82 @@ class UpsertPlan(Plan):
 
     Attributes:
         target: What rows are matched by; None: only ``ignore_conflicts``, by any constraint.
+        key: The parts of its key.
+        condition: The condition of a partial index, without which a row has no key; or None.
         matched_by_pk: Whether rows without a primary key are inserts, not matches.
+        assigned: The expressions that columns are set to, where a row updates a stored one.
+        where: The condition over the stored and the incoming row, or None.
+        transforms: The expressions that replace columns of the incoming rows.
+        returning: The names and columns of the values that are to come back, or None.
     """
 
     def __init__(self, model: Model, options: UpsertOptions, connection: Any) -> None:
         super().__init__(model, connection, options.strategy)
         _check_model(model)
         self.options = options
-        if options.ignore_conflicts and options.update_fields is not None:
-            raise OptionError("ignore_conflicts and update_fields are mutually exclusive")
+        check_options(options)
+        changed = self._given("transform", options.transform)
+        for field in changed:
+            self._columns[field] = Column.of(field, connection, fits=False)
+        self.pk = tuple(map(self.column, pk_fields(self.model)))
         self.fields = self._resolve("fields")
         if self.fields == ():
             raise OptionError("fields is empty; it names what rows that are sequences hold")
         self.update_fields = self._resolve("update_fields")
         self.target = self._target()
         self.matched_by_pk = self.target is not None and self.target.is_pk
+        self.key: tuple[KeyPart, ...] = ()
+        self.condition: Term | None = None
+        if self.target is not None:
+            parts = self.target.parts
+            self.key = tuple(key_part(self.model, p, self.column, connection) for p in parts)
+            if self.target.condition is not None:
+                self.condition = Term(self.model, self.target.condition, connection)
         self._check_update_fields()
+        self.assigned = self._assigned()
+        self.incoming = IncomingRow(self.model, "where")
+        self.where: Condition | None = None
+        if options.where is not None:
+            self.where = where(self.model, options.where, self.incoming, connection)
+        self.transforms = tuple(self._transforms(changed))
+        self.returning = self.returned(options.returning)
+
+    # The options --------------------------------------------------------------------------
 
     def _resolve(self, option: str) -> tuple[Field, ...] | None:
         names = getattr(self.options, option)
-        return None if names is None else resolve_all(self.model, names, option)
+        if names is None:
+            return None
+        if option == "update_fields" and isinstance(names, Mapping):
+            return tuple(self._given(option, names))
+        return resolve_all(self.model, names, option)
+
+    def _given(self, option: str, given: Any) -> dict[Field, Any]:
+        """Return an option that is a mapping by its fields."""
+        if given is None:
+            return {}
+        if not isinstance(given, Mapping):
+            raise OptionError(
+                f"{option} takes a dict of names and expressions, not one {type(given).__name__}"
+            )
+        fields = resolve_all(self.model, list(given), option)
+        return dict(zip(fields, given.values(), strict=True))
 
     def _target(self) -> Target | None:
-        names = self.options.unique_fields
-        if names is None:
-            return None if self.options.ignore_conflicts else primary_key(self.model)
-        return find(self.model, names)
+        options = self.options
+        if options.constraint is not None:
+            target = named(self.model, options.constraint, self.connection)
+            if target.excludes and not options.ignore_conflicts:
+                raise MatchError(
+                    f"constraint: {options.constraint!r} is an exclusion constraint, which finds "
+                    "no row to update; pass ignore_conflicts=True to leave out what it excludes"
+                )
+            return target
+        if options.match_fields is not None:
+            return any_fields(self.model, options.match_fields)
+        if options.unique_fields is not None:
+            return find(self.model, options.unique_fields, self.connection)
+        return None if options.ignore_conflicts else primary_key(self.model)
 
     def _check_update_fields(self) -> None:
         for field in self.update_fields or ():
@@ -91,33 +134,72 @@ class UpsertPlan(Plan):
                     f"update_fields names {field.name!r}, which is generated by the database"
                 )
 
+    def _assigned(self) -> dict[Column, Assigned]:
+        given = self.options.update_fields
+        if not isinstance(given, Mapping):
+            return {}
+        return {
+            column: Assigned(self.model, column, expression)
+            for field, expression in self._given("update_fields", given).items()
+            if expression != Excluded(field.name)  # what an update sets anyway
+            for column in [self.column(field)]
+        }
+
+    def _transforms(self, given: Mapping[Field, Any]) -> Iterator[Transform]:
+        for field, expression in given.items():
+            column = self.column(field)
+            if is_clock(field) or is_generated(field):
+                raise OptionError(f"transform names {field.name!r}, which no row brings")
+            if column.base_type is None:
+                raise OptionError(
+                    f"transform names {field.name!r}, whose type is "
+                    f"{field.db_type(self.connection)}, and no cast to that is known to be safe"
+                )
+            yield Transform(self.model, column, expression)
+
+    # What is asked ------------------------------------------------------------------------
+
     @property
-    def key(self) -> tuple[Column, ...]:
-        """The columns of the conflict target."""
-        return () if self.target is None else tuple(map(self.column, self.target.fields))
+    def arbitrates(self) -> bool:
+        """Whether ON CONFLICT finds the stored row: an index has the key once."""
+        return self.target is not None and self.target.is_unique and bool(self.key)
 
-    def order(self, carried: Collection[Column]) -> tuple[Column, ...]:
-        """Return which of the carried columns give the one order in which a call takes its locks.
+    @property
+    def may_lack_key(self) -> bool:
+        """Whether a row may have no key: a part that is NULL, a condition that doesn't hold."""
+        if self.target is None or self.target.excludes:
+            return True
+        nullable = not self.target.null_safe and any(part.nullable for part in self.key)
+        return nullable or self.condition is not None
 
-        That is the key. Without a target any unique index may be the one that waits, and the
-        best guess is the first that is not the primary key's.
+    @property
+    def key_fields(self) -> list[Field]:
+        """The fields that the key is made of."""
+        return list(dict.fromkeys(field for part in self.key for field in part.fields))
+
+    def guessed_order(self, carried: Collection[Column]) -> tuple[Column, ...]:
+        """Return which of the carried columns give the order of locks, where there is no key.
+
+        Any unique index may be the one that waits, and the best guess is the first that is not
+        the primary key's.
         """
-        if self.target is not None:
-            return self.key
-        for target in candidates(self.model):
+        for target in candidates(self.model, self.connection):
             columns = tuple(map(self.column, target.fields))
             if not target.is_pk and all(column in carried for column in columns):
                 return columns
         return tuple(column for column in self.pk if column in carried)
 
+    # What the first row tells -------------------------------------------------------------
+
     def bind(self, reader: Reader) -> Write:
         """Settle what is written, now that the first row has named its fields.
 
         Raises:
-            OptionError: ``update_fields`` names a field that the rows don't give.
+            OptionError: An option names a field that the rows don't give.
             MatchError: A field of the match is not given.
         """
         self._check_match(reader)
+        self._check_asked(reader)
         if self.options.ignore_conflicts:
             return Write((), ())
         clocks = [each for each in reader.constants if each.on_update]
@@ -125,9 +207,10 @@ class UpsertPlan(Plan):
             own = self._default_updates(reader)
             touched = bool(own)
         else:
+            assigned = [column.field for column in self.assigned]
             own = [field for field in self.update_fields if not is_clock(field)]
             touched = bool(self.update_fields)
-            _check_given(own, reader)
+            _check_given("update_fields", [f for f in own if f not in assigned], reader)
         named = [field for field in self.update_fields or () if is_clock(field)]
         ticking = [each.column.field for each in clocks if each.column.field not in named]
         updates = [*own, *named, *ticking] if touched else []
@@ -136,18 +219,36 @@ class UpsertPlan(Plan):
     def _check_match(self, reader: Reader) -> None:
         if self.target is None:
             return
-        clocks = [each.column for each in reader.constants if is_clock(each.column.field)]
-        given = {column.field for column in (*reader.carried, *clocks)}
-        missing = [field.name for field in self.target.fields if field not in given]
-        if missing and self.options.unique_fields is not None:
+        given = {*(column.field for column in reader.carried), *_clocks_of(reader)}
+        missing = listing([repr(field.name) for field in self.key_fields if field not in given])
+        if not missing:
+            return
+        options = self.options
+        for option in ("unique_fields", "match_fields"):
+            if getattr(options, option) is not None:
+                raise MatchError(f"{option} names {missing}, which the rows don't give")
+        if options.constraint is not None:
             raise MatchError(
-                f"unique_fields names {listing(map(repr, missing))}, which the rows don't give"
+                f"constraint: {options.constraint!r} is over {missing}, which the rows don't give"
             )
-        if missing and len(self.pk) > 1:
+        if len(self.pk) > 1:
             raise MatchError(
-                f"the rows don't give {listing(map(repr, missing))} of the primary key; a "
-                "composite one is given whole"
+                f"the rows don't give {missing} of the primary key; a composite one is given whole"
             )
+
+    def _check_asked(self, reader: Reader) -> None:
+        """Check that the rows give what expressions ask of them."""
+        _check_given("transform", [each.column.field for each in self.transforms], reader)
+        asked = [("where, Excluded()", tuple(self.incoming.fields))]
+        asked += [
+            (f"update_fields, {column.field.name!r}, Excluded()", each.asked)
+            for column, each in self.assigned.items()
+        ]
+        asked += [
+            (f"transform, {each.column.field.name!r},", each.asked) for each in self.transforms
+        ]
+        for option, fields in asked:
+            _check_given(option, fields, reader)
 
     def _default_updates(self, reader: Reader) -> list[Field]:
         kept: Sequence[Field] = (
@@ -161,11 +262,17 @@ class UpsertPlan(Plan):
         ]
 
 
-def _check_given(fields: Iterable[Field], reader: Reader) -> None:
-    missing = [field.name for field in fields if field not in reader.given]
+def _clocks_of(reader: Reader) -> list[Field]:
+    fields = [each.column.field for each in reader.constants]
+    return [field for field in fields if is_clock(field)]
+
+
+def _check_given(option: str, fields: Iterable[Field], reader: Reader) -> None:
+    given = (*reader.given, *_clocks_of(reader))
+    missing = [field.name for field in fields if field not in given]
     if missing:
         raise OptionError(
-            f"update_fields names {listing(map(repr, missing))}, which the rows don't give"
+            f"{option} names {listing(map(repr, missing))}, which the rows don't give"
         )
 
 
@@ -174,9 +281,3 @@ def _check_model(model: Model) -> None:
     for field in pk_fields(model):
         if is_clock(field):
             raise UnsupportedModel(f"{meta.label}: a clock, {field.name!r}, is in its primary key")
-    for parent in meta.get_parent_list():
-        if parent._meta.concrete_model is not meta.concrete_model:
-            raise UnsupportedModel(
-                f"{meta.label} keeps its fields in several tables (multi-table inheritance from "
-                f"{parent._meta.label}), which bulk_upsert doesn't write yet"
-            )

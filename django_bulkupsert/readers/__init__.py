@@ -14,7 +14,7 @@ from django.db import models
 from ..columns import Column
 from ..errors import OptionError, RowTypeError
 from ..fields import Field
-from ..target import Model
+from ..names import Model
 from .base import Constant, Reader, described, is_sequence
 from .given import MappingReader, SequenceReader
 from .instances import InstanceReader

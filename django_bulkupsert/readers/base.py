@@ -21,8 +21,8 @@ from ..fields import (
     has_database_default,
     has_own_pre_save,
 )
+from ..names import Model, pk_fields
 from ..sql import Fragment, value
-from ..target import Model, pk_fields
 
 
 @dataclass(frozen=True)

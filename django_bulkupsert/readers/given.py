@@ -12,7 +12,7 @@ from django.db import models
 from ..columns import Column
 from ..errors import OptionError, RowFieldsError, RowValueError, UnsavedRelatedError, listing
 from ..fields import Field, has_database_default, has_own_pre_save, is_clock, is_generated
-from ..target import Model, resolve_all
+from ..names import Model, resolve_all
 from .base import Constant, Reader, check_types, described, is_sequence
 
 

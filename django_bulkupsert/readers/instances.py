@@ -10,7 +10,7 @@ from django.db import models
 from ..columns import Column
 from ..errors import RowFieldsError, listing
 from ..fields import Field, is_clock, is_generated
-from ..target import Model
+from ..names import Model
 from .base import Reader, attributes, check_related, check_types
 
 

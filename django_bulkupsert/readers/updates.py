@@ -12,7 +12,7 @@ from ..columns import Column
 from ..compiling import RowExpressions
 from ..errors import RowExpressionError, RowFieldsError
 from ..fields import DatabaseDefault, Field
-from ..target import Model
+from ..names import Model
 from .base import Reader, attributes, check_related, check_types
 
 

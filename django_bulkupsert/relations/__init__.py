@@ -6,6 +6,7 @@ from .base import Relation
 from .loading import Loading
 from .slots import Slot, slots_of
 from .staging import StagingRelation, find_fault
+from .transformed import TransformedRelation
 from .unnest import UnnestRelation
 from .values import ValuesRelation
 
@@ -17,6 +18,7 @@ __all__ = [
     "Relation",
     "Slot",
     "StagingRelation",
+    "TransformedRelation",
     "UnnestRelation",
     "ValuesRelation",
     "find_fault",

@@ -183,7 +183,9 @@ class StagingRelation(Relation):
 
 
 def _typed(slot: Slot) -> Fragment:
-    return raw("true") if slot.is_flag else slot.column.stored
+    if slot.is_flag:
+        return raw("true")
+    return slot.column.stored if slot.column.fits else slot.column.cast(slot.column.stored)
 
 
 def _without_value(message: str) -> str:

@@ -1,4 +1,4 @@
-"""Rows and the conflict target: which have a key, and which stored row that is."""
+"""Rows and what they are matched by: which have a key, and which stored row that is."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from functools import cached_property
 from django.db import models
 
 from ..columns import Column
+from ..expressions import Values
 from ..fields import has_database_default
+from ..plans.keys import ColumnPart, KeyPart
 from ..plans.upsert import UpsertPlan
-from ..sql import Fragment, compose, join, raw, value
+from ..sql import Fragment, comma, compose, join, raw, value
 from .over import AND, BY_INDEX, Over
 
 
@@ -27,21 +29,35 @@ class Keyed(Over):
     part: bool | None
 
     @cached_property
-    def key_columns(self) -> tuple[Column, ...]:
-        """The columns by which rows are told apart: the target's, else the primary key's."""
-        if self.plan.target is None:
-            return self.plan.pk if all(column in self.slot_of for column in self.plan.pk) else ()
-        return self.plan.key
+    def parts(self) -> tuple[KeyPart, ...]:
+        """What rows are told apart by: the parts of the target's key, else the primary key."""
+        if self.plan.key:
+            return self.plan.key
+        if all(column in self.slot_of for column in self.plan.pk):
+            return tuple(map(ColumnPart, self.plan.pk))
+        return ()
 
     @property
     def has_key(self) -> bool:
         """Whether the rows give every part of the key."""
-        constant = [each.column for each in self.constants]
-        return all(column in self.slot_of or column in constant for column in self.key_columns)
+        given = [*self.slot_of, *(each.column for each in self.constants)]
+        fields = {column.field for column in given}
+        return all(field in fields for part in self.parts for field in part.fields)
+
+    def brings(self, row: str) -> Values:
+        """Return what a row brings for a field; where nothing gives it, what an insert would."""
+        return lambda field: self._proposed(self.plan.column(field), row)
+
+    def _proposed(self, column: Column, row: str) -> Fragment:
+        if column in self.slot_of or any(each.column is column for each in self.constants):
+            return self.incoming(column, row)
+        if has_database_default(column.field):
+            return column.cast(column.database_default())
+        return column.cast(raw("NULL"))
 
     def key(self, row: str = "bu_r") -> list[Fragment]:
         """Return the parts of a row's key."""
-        return [self.incoming(column, row) for column in self.key_columns]
+        return [part.of(self.brings(row)) for part in self.parts]
 
     def within(self, row: str = "bu_r") -> list[Fragment]:
         """Return the condition that a row is of the part that is meant."""
@@ -51,11 +67,33 @@ class Keyed(Over):
         template = "{pk} IS NOT NULL" if self.part else "{pk} IS NULL"
         return [compose(template, pk=slot.of(row))]
 
+    @property
+    def null_safe(self) -> bool:
+        """Whether a NULL in a key is the same as another."""
+        return self.plan.target is not None and self.plan.target.null_safe
+
+    def in_index(self, row: str = "bu_r") -> list[Fragment]:
+        """Return the condition that a partial index would have a row."""
+        if self.plan.condition is None:
+            return []
+        return [compose("({condition})", condition=self.plan.condition.of(self.brings(row)))]
+
     def keyed(self, row: str = "bu_r") -> list[Fragment]:
         """Return the conditions that a row is meant and has a key; a NULL may be one like any."""
-        if self.plan.target is not None and self.plan.target.null_safe:
-            return [*self.within(row), raw("true")]
-        return [compose("{part} IS NOT NULL", part=part) for part in self.key(row)]
+        if self.null_safe:
+            return [*self.within(row), *self.in_index(row), raw("true")]
+        given = [compose("{part} IS NOT NULL", part=part) for part in self.key(row)]
+        return [*given, *self.in_index(row)]
+
+    def keyless(self, row: str) -> Fragment:
+        """Return the condition that a row has no key."""
+        missing = [raw("false")]
+        if not self.null_safe:
+            missing += [compose("{part} IS NULL", part=part) for part in self.key(row)]
+        missing += [
+            compose("{condition} IS NOT TRUE", condition=each) for each in self.in_index(row)
+        ]
+        return compose("({missing})", missing=join(" OR ", missing))
 
     def equal(self, left: Iterable[Fragment], right: Iterable[Fragment], either: str) -> Fragment:
         """Return the condition that two keys are the same, as the conflict target sees it.
@@ -66,22 +104,47 @@ class Keyed(Over):
             either: How a NULL is the same as another: SQL that an index can serve, or a hash
                 join, but no SQL can be served by both.
         """
-        null_safe = self.plan.target is not None and self.plan.target.null_safe
         return join(
             AND,
             [
                 compose(
-                    either if null_safe and column.field.null else "{left} = {right}",
+                    either if self.null_safe and part.nullable else "{left} = {right}",
                     left=a,
                     right=b,
                 )
-                for column, a, b in zip(self.key_columns, left, right, strict=True)
+                for part, a, b in zip(self.parts, left, right, strict=True)
             ],
         )
 
     def matched(self, row: str = "bu_r") -> Fragment:
         """Return the condition that a row's key is a stored row's."""
-        return self.equal(self.key(row), [column.stored for column in self.plan.key], BY_INDEX)
+        same = [self.equal(self.key(row), [part.stored() for part in self.plan.key], BY_INDEX)]
+        if self.plan.condition is not None:
+            same += [*self.in_index(row), self.stored_in_index()]
+        return join(AND, same)
+
+    def stored_in_index(self) -> Fragment:
+        """Return the condition that a partial index has the stored row."""
+        if self.plan.condition is None:
+            return raw("true")
+        return compose("({condition})", condition=self.plan.condition.stored())
+
+    def in_order(self, row: str) -> Fragment:
+        """Return the one order in which every call takes its locks: by bytes, where it's text."""
+        if self.part is False:
+            ordered = []
+        elif self.plan.key:
+            ordered = [
+                part.ordered(part.of(self.brings(row)))
+                for part in self.plan.key
+                if part.column is None or part.column in self.slot_of  # not what is all the same
+            ]
+        else:
+            ordered = [
+                column.ordered(self.slot_of[column].of(row))
+                for column in self.plan.guessed_order(self.slot_of)
+            ]
+        return comma([*ordered, compose("{row}.ord", row=raw(row))])
 
 
 def drawn(column: Column, table: Fragment) -> Fragment | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,7 +10,7 @@ from ..columns import Column
 from ..plans.base import Plan
 from ..readers import Constant
 from ..relations import Relation, Slot
-from ..sql import EMPTY, Fragment, comma, compose, identifier, raw
+from ..sql import EMPTY, Fragment, comma, compose, identifier
 
 AND = " AND "
 
@@ -52,6 +52,10 @@ class Over:
             return next(each.sql for each in self.constants if each.column is column)
         return slot.of(row)
 
+    def new(self, column: Column, row: str) -> Fragment:
+        """Return the value that a stored row's column is to get from a row."""
+        return self.incoming(column, row)
+
     def changed(self, columns: Collection[Column], row: str = "bu_r") -> Fragment:
         """Return the condition that writing ``columns`` would change the stored row.
 
@@ -62,31 +66,35 @@ class Over:
         return compose(
             "ROW({stored})::record OPERATOR(pg_catalog.*<>) ROW({incoming})::record",
             stored=comma(map(self.stored_typed, columns)),
-            incoming=comma(self.incoming(column, row) for column in columns),
+            incoming=comma(self.new(column, row) for column in columns),
         )
+
+    def same(
+        self, column: Column, among: Collection[Column], nulls: Collection[Column], row: str
+    ) -> Fragment:
+        """Return the condition that a row has the stored value of a column, be it NULL.
+
+        Without a NULL among the rows it is plain equality. With one, an index can serve it, if
+        another column brings the hash join; else the table is read through, once.
+
+        Args:
+            column: The column.
+            among: All columns that rows are matched by.
+            nulls: Those in which a row may be NULL.
+            row: The row.
+        """
+        stored = column.stored
+        template = "{left} = {right}"
+        if column in nulls:
+            others = any(each not in nulls for each in among)
+            template = BY_INDEX if others else BY_HASH
+            stored = stored if others else self.stored_typed(column)
+        return compose(template, left=stored, right=self.incoming(column, row))
 
     def stored_typed(self, column: Column) -> Fragment:
         """Return the stored value in the very type that the row brings."""
         stored = column.stored
-        return stored if self.relation.exact_types else column.cast(stored)
-
-    def order(self, columns: Iterable[Column], row: str) -> Fragment:
-        """Return the one order in which every call takes its locks: by bytes, where it's text."""
-        return comma(
-            [
-                *(
-                    ordered(column, self.slot_of[column].of(row))
-                    for column in columns
-                    if column in self.slot_of  # not what is the same in every row
-                ),
-                compose("{row}.ord", row=raw(row)),
-            ]
-        )
-
-
-def ordered(column: Column, value: Fragment) -> Fragment:
-    """Return what puts a column's values into an order that is the same everywhere."""
-    return compose('{value}::text COLLATE "C"' if column.is_text else "{value}", value=value)
+        return stored if self.relation.exact_types and column.fits else column.cast(stored)
 
 
 def alias(prefix: str, i: int) -> Fragment:

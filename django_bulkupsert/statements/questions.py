@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..columns import Column
 from ..sql import Fragment, comma, compose, join, raw
 from .keyed import Keyed
@@ -22,12 +24,12 @@ def duplicates(over: Keyed, most: int) -> Fragment:
     )
 
 
-def stored_keys(over: Keyed) -> Fragment:
-    """Return: the position of a row, the primary key of the stored row that it matches."""
+def stored_rows(over: Keyed, columns: Sequence[Column]) -> Fragment:
+    """Return: the position of a row, and columns of the stored row that it matches."""
     return compose(
-        "{prelude}SELECT bu_r.ord, {pk} FROM {source} JOIN {table} ON {matched}",
+        "{prelude}SELECT bu_r.ord, {columns} FROM {source} JOIN {table} ON {matched}",
         prelude=over.prelude(),
-        pk=comma(column.stored for column in over.plan.pk),
+        columns=comma(column.stored for column in columns),
         source=over.relation.source(),
         table=over.plan.table,
         matched=over.matched(),
@@ -46,7 +48,7 @@ def first_null(over: Keyed, column: Column, *, new: bool) -> Fragment:
     source = over.relation.source()
     if column in over.slot_of:
         conditions.append(compose("{value} IS NULL", value=over.incoming(column)))
-    if new and over.plan.target is not None and over.has_key:
+    if new and over.plan.key and over.has_key:
         conditions.append(compose("{pk} IS NULL", pk=over.plan.pk[0].stored))
         source = compose(
             "{source} LEFT JOIN {table} ON {matched}",
@@ -60,3 +62,19 @@ def first_null(over: Keyed, column: Column, *, new: bool) -> Fragment:
         source=source,
         conditions=join(AND, conditions),
     )
+
+
+def first_too_long(over: Keyed, column: Column, most: int) -> Fragment:
+    """Return: the position of the first row whose text is too long for a column, or NULL."""
+    return compose(
+        "{prelude}SELECT min(bu_r.ord) FROM {source} WHERE char_length({value}) > {most}",
+        prelude=over.prelude(),
+        source=over.relation.source(),
+        value=over.incoming(column),
+        most=raw(str(most)),
+    )
+
+
+def lock_table(table: Fragment) -> Fragment:
+    """Return the statement that keeps all other writers out until the transaction ends."""
+    return compose("LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE", table=table)

@@ -31,7 +31,7 @@ from ..encode import Texts, array_literal
 from ..fields import Field
 from ..plans.update import Table, UpdatePlan
 from ..sql import EMPTY, Fragment, comma, compose, join, raw, unqualified, value
-from .over import AND, BY_HASH, BY_INDEX, Over, alias, ordered
+from .over import AND, Over, alias
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,6 @@ class Update(Over):
 
     def fragment(self) -> Fragment:
         """Return the statement."""
-        self.plan.incoming.sql = self._incoming_field
         ctes = [self._rows(), self._expressions()]
         if not self.unlocked:
             ctes.append(self._locked())
@@ -169,7 +168,7 @@ class Update(Over):
             columns=comma(columns),
             joined=self._joined(),
             conditions=join(AND, self._conditions()),
-            order=comma(ordered(column, column.stored) for column in order),
+            order=comma(column.ordered(column.stored) for column in order),
             lock=lock,
         )
 
@@ -179,7 +178,7 @@ class Update(Over):
         if self.plan.options.skip_unchanged:
             same = [compose("NOT ({changed})", changed=self.changed(self.plan.fields))]
             if self.plan.where is not None:
-                same.append(self.plan.where.fragment())
+                same.append(self.plan.where.fragment(self._incoming_field))
         return compose(
             "bu_c AS (SELECT count(*) AS matched, count(*) FILTER (WHERE {same}) AS unchanged"
             " FROM {joined} WHERE {conditions})",
@@ -218,14 +217,17 @@ class Update(Over):
         """Return the conditions that a stored row is to be written."""
         conditions = self._matched()
         if self.plan.where is not None:
-            conditions.append(self.plan.where.fragment())
+            conditions.append(self.plan.where.fragment(self._incoming_field))
         if self.plan.options.skip_unchanged:
             conditions.append(self.changed(self.plan.fields))
         return conditions
 
     def _matched(self) -> list[Fragment]:
         """Return the conditions that a stored row is one that a row means."""
-        conditions = [self._same(column) for column in self.plan.match]
+        conditions = [
+            self.same(column, self.plan.match, self.nulls, self._keys_row)
+            for column in self.plan.match
+        ]
         conditions += [
             compose("{left} = {right}", left=table.link[0].stored, right=table.link[1].stored)
             for table in self.plan.tables
@@ -234,20 +236,6 @@ class Update(Over):
         if self.plan.filter is not None:
             conditions.append(self.plan.filter)
         return conditions
-
-    def _same(self, column: Column) -> Fragment:
-        """Return the condition that a part of the match is the same, be it NULL.
-
-        Without a NULL among the rows it is plain equality. With one, an index can serve it, if
-        another part brings the hash join; else the table is read through, once.
-        """
-        stored = column.stored
-        template = "{left} = {right}"
-        if column in self.nulls:
-            others = any(each not in self.nulls for each in self.plan.match)
-            template = BY_INDEX if others else BY_HASH
-            stored = stored if others else self.stored_typed(column)
-        return compose(template, left=stored, right=self.incoming(column, self._keys_row))
 
     def key(self, row: str) -> list[Fragment]:
         """Return the parts of a row's key."""

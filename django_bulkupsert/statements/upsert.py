@@ -3,14 +3,15 @@
 One statement, built of CTEs, each there only if the call needs it::
 
     bu_r    the relation's rows, typed                         (unnest, values)
-    bu_d    whether a key stands twice in bu_r: then nothing is written
+    bu_d    whether a key stands twice in bu_r: then nothing is written;
+            or, with duplicates="first" or "last", the rows that are left out
     bu_i    bu_r beside the stored rows, the unchanged ones marked or left out
     bu_up   the INSERT, in the order of the key, with RETURNING
     ...     counts, or one row per input row: ord, status, primary key, what was asked for
 
 Columns of these are named by a letter and a number: c is a slot; s, m and w are the stored row's
-primary key, columns that the row doesn't give, and columns asked for; p, k and v are the written
-row's primary key, key, and columns asked for.
+primary key, columns that the row doesn't give, and columns asked for; p, k, v and o are the written
+row's primary key, key, columns asked for, and these before the write.
 
 Rows are matched by key, never by position; counts come from RETURNING, never from the
 cursor. Both hold on a distributed table too.
@@ -20,118 +21,59 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
-from ..columns import Column
-from ..plans.upsert import Write
-from ..result import Status
-from ..sql import EMPTY, Fragment, comma, compose, join, raw
-from .keyed import Keyed, drawn
+from ..fields import Field
+from ..sql import EMPTY, Fragment, comma, compose, identifier, join, raw
 from .over import AND, BY_HASH, alias
+from .proposed import CREATED, SKIPPED, UNCHANGED, UPDATED, Proposed
 
 
 @dataclass(frozen=True)
-class Upsert(Keyed):
-    """One upsert over one relation.
-
-    Attributes:
-        write: What an update sets and compares.
-        lent: The columns that the rows don't give, but a stored row can.
-        created_by: How an insert is told from an update: by "old", RETURNING old (PostgreSQL
-            18); by "xmax", which is 0 (not on a partitioned table); by "join": no stored row
-            was there before.
-        per_row: Whether a row per input row is wanted, or counts.
-        pk_given: Whether all (True), no (False) or only some (None) rows give a primary key.
-        returns: Columns whose stored values are wanted, per row.
-    """
-
-    write: Write
-    lent: Sequence[Column]
-    created_by: str
-    per_row: bool
-    pk_given: bool | None
-    returns: Sequence[Column]
-
-    # What the call needs ------------------------------------------------------------------
-
-    @cached_property
-    def matches(self) -> bool:
-        """Whether rows are matched to stored ones: not those that have no primary key."""
-        return self.plan.target is not None and self.part is not False
-
-    @cached_property
-    def judges(self) -> bool:
-        """Whether the rows have keys, which may not stand twice."""
-        return bool(self.key_columns) and self.part is not False
-
-    @cached_property
-    def leaves(self) -> bool:
-        """Whether a stored row is left as it is: nothing to update, or conflicts ignored."""
-        return not self.write.updates
-
-    @cached_property
-    def filters(self) -> bool:
-        """Whether stored rows are looked at to leave some of the input out."""
-        skips = self.plan.options.skip_unchanged and bool(self.write.compares)
-        return self.matches and (self.leaves or skips)
-
-    @cached_property
-    def lends(self) -> bool:
-        """Whether a stored row lends the columns that its row doesn't give.
-
-        PostgreSQL checks NOT NULL and CHECK on the row proposed for insertion, even if it then
-        updates: without this, an update of some columns would fail for the others.
-        """
-        return self.matches and not self.leaves and bool(self.lent)
-
-    @cached_property
-    def numbers(self) -> bool:
-        """Whether new rows get their primary key before the insert, to find them again by it.
-
-        Rows come back by key; those that have none (no match, or a NULL in the key) come back
-        by a primary key that is given, or drawn by the statement.
-        """
-        target = self.plan.target
-        return self.per_row and (not self.matches or (target is not None and target.nullable))
-
-    @cached_property
-    def joins(self) -> bool:
-        """Whether the stored rows before the write tell an insert from an update."""
-        return self.matches and not self.leaves and self.created_by == "join"
-
-    @cached_property
-    def narrows(self) -> bool:
-        """Whether the statement has the CTE bu_i."""
-        return self.filters or self.lends or self.per_row or self.joins
-
-    # The statement ------------------------------------------------------------------------
+class Upsert(Proposed):
+    """One upsert over one relation; see Proposed."""
 
     def fragment(self) -> Fragment:
         """Return the statement."""
-        ctes = [self.relation.prelude(), self._duplicates(), self._input(), self._insert()]
+        ctes = [self.relation.prelude(), self.duplicates(), *self.writes()]
         return compose(
             "WITH {ctes} {reply}",
             ctes=comma(cte for cte in ctes if cte.text),
             reply=self._rows() if self.per_row else self._counts(),
         )
 
-    def _duplicates(self) -> Fragment:
+    def duplicates(self) -> Fragment:
+        """Return the CTE bu_d."""
         if not self.judges:
             return EMPTY
+        parts = {
+            "source": self.relation.source(),
+            "keyed": join(AND, self.keyed()),
+            "key": comma(self.key()),
+        }
+        if not self.drops:
+            return compose(
+                "bu_d AS MATERIALIZED (SELECT 1 FROM {source} WHERE {keyed} "
+                "GROUP BY {key} HAVING count(*) > 1 LIMIT 1)",
+                **parts,
+            )
         return compose(
-            "bu_d AS MATERIALIZED (SELECT 1 FROM {source} WHERE {keyed} "
-            "GROUP BY {key} HAVING count(*) > 1 LIMIT 1)",
-            source=self.relation.source(),
-            keyed=join(AND, self.keyed()),
-            key=comma(self.key()),
+            "bu_d AS MATERIALIZED (SELECT bu_n.ord FROM (SELECT bu_r.ord, row_number() OVER "
+            "(PARTITION BY {key} ORDER BY bu_r.ord{descending}) AS n FROM {source} "
+            "WHERE {keyed}) AS bu_n WHERE bu_n.n > 1)",
+            descending=raw(" DESC" if self.plan.options.duplicates == "last" else ""),
+            **parts,
         )
+
+    def writes(self) -> list[Fragment]:
+        """Return the CTEs that match and write."""
+        return [self._input(), self.insert()]
 
     def _input(self) -> Fragment:
         if not self.narrows:
             return EMPTY
         columns = [raw("bu_r.ord"), *(slot.of() for slot in self.slot_of.values())]
         where = self.within()
-        source = self.relation.source()
+        source = self.beside_dropped(self.relation.source())
         if self.matches:
             source = compose(
                 "{source} LEFT JOIN {table} ON {matched}",
@@ -139,15 +81,15 @@ class Upsert(Keyed):
                 table=self.plan.table,
                 matched=self.matched(),
             )
-            columns += self._named("s", self.plan.pk)
-            columns += self._named("m", self.lent if self.lends else ())
-            columns += self._named("w", self.returns)
-        if self.per_row:
-            columns.append(compose("{wanted} AS wanted", wanted=self._wanted()))
-        else:
-            where.append(self._wanted())
+            columns += self.named("s", self.plan.pk)
+            columns += self.named("m", self.lent if self.lends else ())
+            columns += self.named("w", self.returns)
+        if self.tells:
+            columns.append(compose("{fate} AS fate", fate=self.fate()))
+        elif self.filters:
+            where.append(compose("{fate} IS NULL", fate=self.fate()))
         if self.numbers:
-            columns.append(compose("{pk} AS fresh", pk=self._fresh()))
+            columns.append(compose("{pk} AS fresh", pk=self.fresh()))
         return compose(
             "bu_i AS MATERIALIZED (SELECT {columns} FROM {source} WHERE {where})",
             columns=comma(columns),
@@ -155,26 +97,22 @@ class Upsert(Keyed):
             where=join(AND, where or [raw("true")]),
         )
 
-    def _wanted(self) -> Fragment:
-        """Return the condition that a row is to be written."""
-        if not self.filters:
-            return raw("true")
-        new = compose("{pk} IS NULL", pk=self.plan.pk[0].stored)
-        if self.leaves:
-            return new
-        changed = self.changed(self.write.compares)
-        return compose("({new} OR {changed})", new=new, changed=changed)
+    def beside_dropped(self, source: Fragment) -> Fragment:
+        """Return rows, beside which of them are left out as duplicates."""
+        if not self.drops:
+            return source
+        return compose("{source} LEFT JOIN bu_d ON bu_d.ord = bu_r.ord", source=source)
 
-    def _insert(self) -> Fragment:
+    def insert(self, *conditions: Fragment) -> Fragment:
+        """Return the CTE bu_up, of rows for which the conditions hold."""
         row = "bu_i" if self.narrows else "bu_r"
-        where = [] if self.narrows else self.within()
-        if self.per_row:
-            where.append(raw("bu_i.wanted"))
-        if self.judges:
+        where = [*conditions] if self.narrows else self.within()
+        if self.tells:
+            where.append(raw("bu_i.fate IS NULL"))
+        if self.judges and not self.drops:
             where.append(raw("NOT EXISTS (SELECT 1 FROM bu_d)"))
-        inserted = self._inserted(row)
+        inserted = self.inserted(row)
         gives_pk = any(column in self.plan.pk for column, _ in inserted)
-        order = () if self.part is False else self.plan.order(self.slot_of)
         return compose(
             "bu_up AS (INSERT INTO {table} ({names}){overriding} SELECT {values} FROM {source}"
             " WHERE {where} ORDER BY {order}{conflict} RETURNING {returning})",
@@ -184,190 +122,216 @@ class Upsert(Keyed):
             values=comma(incoming for _, incoming in inserted),
             source=raw("bu_i") if self.narrows else self.relation.source(),
             where=join(AND, where or [raw("true")]),
-            order=self.order(order, row),
-            conflict=self._conflict(),
-            returning=self._returning(),
+            order=self.in_order(row),
+            conflict=self.conflict(),
+            returning=self.returning(),
         )
 
-    def _conflict(self) -> Fragment:
-        if self.plan.target is None:
+    def conflict(self) -> Fragment:
+        """Return the ON CONFLICT clause."""
+        target = self.plan.target
+        if target is None:
             return raw(" ON CONFLICT DO NOTHING")
-        if not self.matches:
+        if not (self.matches or target.excludes):
             return EMPTY  # a row without a primary key is an insert: a conflict is an error
-        key = comma(column.name for column in self.plan.key)
+        if target.is_constraint and target.name is not None:
+            arbiter = compose("ON CONSTRAINT {name}", name=identifier(target.name))
+        else:
+            arbiter = compose("({key})", key=comma(part.indexed() for part in self.plan.key))
+        if self.plan.condition is not None:
+            arbiter = compose(
+                "{arbiter} WHERE {condition}",
+                arbiter=arbiter,
+                condition=self.plan.condition.indexed(),
+            )
         if self.leaves:
-            return compose(" ON CONFLICT ({key}) DO NOTHING", key=key)
+            return compose(" ON CONFLICT {arbiter} DO NOTHING", arbiter=arbiter)
+        where = EMPTY
+        if self.plan.where is not None:
+            where = compose(" WHERE {where}", where=self.plan.where.fragment(self.excluded))
         return compose(
-            " ON CONFLICT ({key}) DO UPDATE SET {set}",
-            key=key,
+            " ON CONFLICT {arbiter} DO UPDATE SET {set}{where}",
+            arbiter=arbiter,
             set=comma(
-                compose("{name} = EXCLUDED.{name}", name=column.name)
+                compose(
+                    "{name} = {new}",
+                    name=column.name,
+                    new=self.plan.assigned[column].fragment(self.excluded)
+                    if column in self.plan.assigned
+                    else self.excluded(column.field),
+                )
                 for column in self.write.updates
             ),
+            where=where,
         )
 
-    def _returning(self) -> Fragment:
+    def excluded(self, field: Field) -> Fragment:
+        """Return the value of a field in the row that was proposed for insertion."""
+        return compose("EXCLUDED.{name}", name=self.plan.column(field).name)
+
+    @property
+    def told_by_old(self) -> bool:
+        """Whether the written row is beside what it was before."""
+        return self.matches and not self.leaves and self.created_by == "old"
+
+    def returning(self) -> Fragment:
+        """Return what is asked of the rows that are written."""
         with_old = EMPTY
         created = raw("true")
-        if self.matches and not self.leaves:
-            if self.created_by == "old":
-                with_old = raw("WITH (OLD AS bu_old) ")
-                created = compose("bu_old.{pk} IS NULL", pk=self.plan.pk[0].name)
-            elif self.created_by == "xmax":
-                created = compose("{table}.xmax = 0", table=self.plan.table)
+        if self.told_by_old:
+            with_old = raw("WITH (OLD AS bu_old) ")
+            created = compose("bu_old.{pk} IS NULL", pk=self.plan.pk[0].name)
+        elif self.matches and not self.leaves and self.created_by == "xmax":
+            created = compose("{table}.xmax = 0", table=self.plan.table)
         named = [compose("{created} AS created", created=created)]
         if self.per_row or self.joins:
-            named += self._named("p", self.plan.pk)
-            named += self._named("k", self.plan.key if self.matches else ())
-            named += self._named("v", self.returns)
+            named += self.named("p", self.plan.pk)
+            if self.matches:
+                named += [
+                    compose("{key} AS {alias}", key=part.stored(), alias=alias("k", i))
+                    for i, part in enumerate(self.plan.key)
+                ]
+            if self.plan.condition is not None:
+                named.append(compose("{within} AS within", within=self.stored_in_index()))
+            named += self.named("v", self.returns)
+        if self.told_by_old:
+            named += [
+                compose("bu_old.{name} AS {alias}", name=column.name, alias=alias("o", i))
+                for i, column in enumerate(self.olds)
+            ]
         return compose("{old}{named}", old=with_old, named=comma(named))
-
-    def _named(self, prefix: str, columns: Sequence[Column]) -> list[Fragment]:
-        return [
-            compose("{column} AS {alias}", column=column.stored, alias=alias(prefix, i))
-            for i, column in enumerate(columns)
-        ]
-
-    # What is inserted ---------------------------------------------------------------------
-
-    def _inserted(self, row: str) -> list[tuple[Column, Fragment]]:
-        """Return the columns that the INSERT names, and the value of each."""
-        inserted = []
-        for column in (*self.slot_of, *(each.column for each in self.constants)):
-            incoming: Fragment | None = self.incoming(column, row)
-            if self.plan.pk == (column,):
-                incoming = self._inserted_pk(column, row)
-            if incoming is not None:
-                inserted.append((column, self._or_stored(column, incoming)))
-        given = {column for column, _ in inserted}
-        if self.plan.pk[0] not in self.slot_of and self.numbers:
-            inserted.append((self.plan.pk[0], raw("bu_i.fresh")))
-        inserted += [
-            (column, self._or_stored(column, EMPTY))
-            for column in self.lent
-            if self.lends and column not in given
-        ]
-        if not inserted:  # rows of nothing but a primary key that is to be drawn
-            new = drawn(self.plan.pk[0], self.plan.table)
-            inserted = [(self.plan.pk[0], raw("NULL") if new is None else new)]
-        return inserted
-
-    def _or_stored(self, column: Column, incoming: Fragment) -> Fragment:
-        """Return what is proposed for a column: of a stored row, what it lends."""
-        if not self.lends or column not in self.lent:
-            return incoming
-        stored = compose("bu_i.{m}", m=alias("m", self.lent.index(column)))
-        if not incoming.text:
-            return stored
-        return compose(
-            "CASE WHEN bu_i.s0 IS NULL THEN {incoming} ELSE {stored} END",
-            incoming=incoming,
-            stored=stored,
-        )
-
-    def _inserted_pk(self, column: Column, row: str) -> Fragment | None:
-        if self.numbers:
-            return raw("bu_i.fresh")
-        given = self.incoming(column, row)
-        new = drawn(column, self.plan.table)
-        if self.part is True or self.pk_given is True or new is None:
-            return given
-        if self.part is False or self.pk_given is False:
-            return None  # the column's own default draws it
-        return compose("COALESCE({given}, {new})", given=given, new=new)
-
-    def _fresh(self) -> Fragment:
-        """Return the primary key that a row has or will have: given, stored, or drawn."""
-        column = self.plan.pk[0]
-        parts = [
-            self.incoming(column) if column in self.slot_of else None,
-            column.stored if self.matches else None,
-            drawn(column, self.plan.table),
-        ]
-        return compose("COALESCE({parts})", parts=comma(part for part in parts if part is not None))
 
     # The replies --------------------------------------------------------------------------
 
     def _counts(self) -> Fragment:
-        """Return: whether a key stands twice, rows wanted (None: all), created, written."""
+        """Return: whether a key stands twice, rows wanted, unchanged, created, written.
+
+        Wanted: to be written; None: all. Unchanged, of the others; None: all of them.
+        """
+        judged = self.judges and not self.drops
+        wanted = unchanged = raw("NULL")
+        if self.tells:
+            wanted = raw("(SELECT count(*) FROM bu_i WHERE bu_i.fate IS NULL)")
+            unchanged = compose(
+                "(SELECT count(*) FROM bu_i WHERE bu_i.fate = {unchanged})", unchanged=UNCHANGED
+            )
+        elif self.narrows:
+            wanted = raw("(SELECT count(*) FROM bu_i)")
+        created, written, source = self.counted()
         return compose(
-            "SELECT {twice}, {wanted}, count(*) FILTER (WHERE {created}), count(*) "
-            "FROM bu_up{before}",
-            twice=raw("EXISTS (SELECT 1 FROM bu_d)" if self.judges else "false"),
-            wanted=raw("(SELECT count(*) FROM bu_i)" if self.narrows else "NULL"),
-            created=raw("bu_i.s0 IS NULL" if self.joins else "bu_up.created"),
-            before=compose(" LEFT JOIN bu_i ON {same}", same=self._returned("bu_up"))
-            if self.joins
-            else EMPTY,
+            "SELECT {twice}, {wanted}, {unchanged}, {created}, {written} FROM {source}",
+            twice=raw("EXISTS (SELECT 1 FROM bu_d)" if judged else "false"),
+            wanted=wanted,
+            unchanged=unchanged,
+            created=created,
+            written=written,
+            source=source,
         )
+
+    def counted(self) -> tuple[Fragment, Fragment, Fragment]:
+        """Return the counts of rows created, and written, and what they are counted in."""
+        template = "count(*) FILTER (WHERE {created})"
+        if not self.joins:
+            return compose(template, created=raw("bu_up.created")), raw("count(*)"), raw("bu_up")
+        wanted = raw(" AND bu_i.fate IS NULL" if self.tells else "")
+        source = compose(
+            "bu_up LEFT JOIN bu_i ON {same}{wanted}", same=self._returned("bu_up"), wanted=wanted
+        )
+        return compose(template, created=raw("bu_i.s0 IS NULL")), raw("count(*)"), source
 
     def _rows(self) -> Fragment:
         """Return for each input row: ord, status, primary key, and what is asked for.
 
         The status is None where a key stands twice; the position, where no row claims it.
         """
-        # A written row is found by its key, or, where a row has none, by its primary key.
+        names, joined = self.found()
+        written = any_of(names, "p0 IS NOT NULL")
+        created = self.created(names)
+        twice = EMPTY
+        if self.judges and not self.drops:
+            twice = raw(" WHEN EXISTS (SELECT 1 FROM bu_d) THEN NULL")
+        columns = [
+            self._latest(names, "p", i, "s" if self.matches else None)
+            for i in range(len(self.plan.pk))
+        ]
+        columns += [
+            self._latest(names, "v", i, "w" if self.matches else None)
+            for i in range(len(self.returns))
+        ]
+        columns += [self.old(names, i) for i in range(len(self.olds))]
+        return compose(
+            "SELECT bu_i.ord, CASE{twice} WHEN bu_i.fate IS NOT NULL THEN bu_i.fate"
+            " WHEN {created} THEN {CREATED} WHEN {written} THEN {UPDATED} ELSE {SKIPPED} END,"
+            " {columns} FROM bu_i{joined}",
+            twice=twice,
+            created=created,
+            CREATED=CREATED,
+            written=written,
+            UPDATED=UPDATED,
+            SKIPPED=SKIPPED,
+            columns=comma(columns),
+            joined=joined,
+        )
+
+    def created(self, names: Sequence[str]) -> Fragment:
+        """Return the condition that a row was inserted."""
+        if not self.joins:
+            return any_of(names, "created")
+        written = any_of(names, "p0 IS NOT NULL")
+        return compose("{written} AND bu_i.s0 IS NULL", written=written)
+
+    def found(self) -> tuple[list[str], Fragment]:
+        """Return how the written rows are known, and the joins of the input to them.
+
+        A written row is found by its key, or, where a row has none, by its primary key. A full
+        join, where there is one, also brings what no input row claims: a trigger may have
+        changed its key.
+        """
         found: list[tuple[str, Fragment]] = []
         if self.matches:
             found.append(("bu_up", self._returned("bu_up")))
-        if self.numbers:
-            keyless = [
-                join(" OR ", [compose("{part} IS NULL", part=part) for part in self.key("bu_i")])
-            ]
-            found.append(("bu_fresh", self._numbered("bu_fresh", keyless if self.matches else [])))
-        names = [name for name, _ in found]
-        written = self._first(names, "p0")
-        created = self._first(names, "created")
-        if self.joins:
-            created = compose("{written} IS NOT NULL AND bu_i.s0 IS NULL", written=written)
-        twice = left = EMPTY
-        if self.judges:
-            twice = raw(" WHEN EXISTS (SELECT 1 FROM bu_d) THEN NULL")
-        if self.matches:
-            ignored = self.plan.options.ignore_conflicts
-            left = compose(
-                " WHEN bu_i.s0 IS NOT NULL AND NOT bu_i.wanted THEN {left}",
-                left=_status(Status.SKIPPED if ignored else Status.UNCHANGED),
+        if self.finds_by_pk:
+            keyless = [self.keyless("bu_i")] if self.matches else []
+            found.append(("bu_fresh", self._numbered("bu_fresh", keyless)))
+        joinable = len(found) == 1 and all(
+            part.column is not None and part.column in self.slot_of for part in self.parts
+        )
+        how = raw("FULL JOIN" if joinable else "LEFT JOIN")
+        joined = [
+            compose(" {how} bu_up AS {name} ON {same}", how=how, name=raw(name), same=same)
+            for name, same in found
+        ]
+        return [name for name, _ in found], join("", joined)
+
+    def _latest(self, names: Sequence[str], prefix: str, i: int, before: str | None) -> Fragment:
+        """Return a column of the row as it is now: as it was written, else as it was before."""
+        number = raw(str(i))
+        cases = [
+            compose(
+                "WHEN {name}.p0 IS NOT NULL THEN {name}.{prefix}{i}",
+                name=raw(name),
+                prefix=raw(prefix),
+                i=number,
             )
+            for name in names
+        ]
+        if before is not None:
+            cases.append(compose("ELSE bu_i.{before}{i}", before=raw(before), i=number))
+        return compose("CASE {cases} END", cases=join(" ", cases))
+
+    def old(self, names: Sequence[str], i: int) -> Fragment:
+        """Return a column of the row as it was before."""
+        if not self.matches:
+            return raw("NULL")
+        before = compose("bu_i.{w}", w=alias("w", self.returns.index(self.olds[i])))
+        if not self.told_by_old:
+            return before
         return compose(
-            "SELECT bu_i.ord, CASE{twice} WHEN {created} THEN {CREATED}"
-            " WHEN {written} IS NOT NULL THEN {UPDATED}{left} ELSE {SKIPPED} END, {pk}"
-            " FROM bu_i{joined}",
-            twice=twice,
-            created=created,
-            CREATED=_status(Status.CREATED),
-            written=written,
-            UPDATED=_status(Status.UPDATED),
-            left=left,
-            SKIPPED=_status(Status.SKIPPED),
-            pk=comma(
-                self._first(names, f"{written}{i}", f"bu_i.{before}{i}" if self.matches else None)
-                for written, before, columns in (("p", "s", self.plan.pk), ("v", "w", self.returns))
-                for i in range(len(columns))
-            ),
-            joined=self._joined(found),
+            "CASE WHEN {written} THEN bu_up.{o} ELSE {before} END",
+            written=any_of([name for name in names if name == "bu_up"], "p0 IS NOT NULL"),
+            o=alias("o", i),
+            before=before,
         )
-
-    def _joined(self, found: Sequence[tuple[str, Fragment]]) -> Fragment:
-        """Return the joins of the input to what was written.
-
-        A full join, where there is one, also brings what no input row claims: a trigger may
-        have changed its key.
-        """
-        joinable = all(column in self.slot_of for column in self.key_columns)
-        how = raw("FULL JOIN" if len(found) == 1 and joinable else "LEFT JOIN")
-        return join(
-            "",
-            [
-                compose(" {how} bu_up AS {name} ON {same}", how=how, name=raw(name), same=same)
-                for name, same in found
-            ],
-        )
-
-    def _first(self, names: Sequence[str], column: str, last: str | None = None) -> Fragment:
-        """Return the first of a column's values that is there, of several rows."""
-        columns = [f"{name}.{column}" for name in names] + ([last] if last else [])
-        return compose("COALESCE({columns})", columns=comma(map(raw, columns)))
 
     def _returned(self, name: str) -> Fragment:
         """Return the condition that a written row has the key of an input row."""
@@ -375,7 +339,13 @@ class Upsert(Keyed):
             compose("{name}.{k}", name=raw(name), k=alias("k", i))
             for i in range(len(self.plan.key))
         ]
-        return self.equal(self.key("bu_i"), keys, BY_HASH)
+        same = [self.equal(self.key("bu_i"), keys, BY_HASH)]
+        if self.plan.condition is not None:
+            # An update may have taken the row out of a partial index.
+            same += self.in_index("bu_i")
+            within = "({name}.within OR {name}.p0 = bu_i.s0)"
+            same.append(compose(within, name=raw(name)))
+        return join(AND, same)
 
     def _numbered(self, name: str, where: Sequence[Fragment]) -> Fragment:
         """Return the condition that a written row has the primary key of an input row."""
@@ -389,9 +359,12 @@ class Upsert(Keyed):
                     given=self.incoming(column, "bu_i"),
                 )
             )
-        same += [compose("({condition})", condition=condition) for condition in where]
-        return join(AND, same)
+        return join(AND, [*same, *where])
 
 
-def _status(status: Status) -> Fragment:
-    return raw(str(int(status)))
+def any_of(names: Sequence[str], condition: str) -> Fragment:
+    """Return the condition that holds for one of several rows."""
+    conditions = [
+        compose("{name}.{condition}", name=raw(name), condition=raw(condition)) for name in names
+    ]
+    return compose("({conditions})", conditions=join(" OR ", conditions or [raw("false")]))

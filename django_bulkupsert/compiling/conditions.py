@@ -1,0 +1,127 @@
+"""Conditions on stored rows: a queryset's own filter, and ``where=``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import EmptyResultSet, FieldError, FullResultSet, ValidationError
+from django.db import models
+from django.db.models import Q
+from django.db.models.sql import Query
+
+from ..errors import OptionError
+from ..expressions import IncomingRow, Values
+from ..names import Model
+from ..sql import Fragment, raw
+
+NOTHING = raw("false")
+EVERYTHING = raw("true")
+
+
+class Condition:
+    """A condition on the stored rows of a model's tables, compiled when it is asked for.
+
+    Attributes:
+        models: The models, the condition's own and parents of it, whose tables it reads.
+    """
+
+    def __init__(self, query: Query, connection: Any, row: IncomingRow | None = None) -> None:
+        self.query = query
+        self.connection = connection
+        self.row = row
+        self.models = _joined(query)
+
+    def fragment(self, incoming: Values | None = None) -> Fragment:
+        """Return the condition as SQL, which names tables by their own names.
+
+        Args:
+            incoming: What the incoming row brings for a field, if the condition asks for that.
+        """
+        compiler = self.query.get_compiler(connection=self.connection)
+        if self.row is not None and incoming is not None:
+            self.row.values = incoming
+        try:
+            sql, params = compiler.compile(self.query.where)
+        except EmptyResultSet:
+            return NOTHING
+        except FullResultSet:
+            return EVERYTHING
+        return Fragment(f"({sql})" if sql else "true", tuple(params))
+
+
+def _joined(query: Query) -> list[Model] | None:
+    """Return the models whose tables a query reads; None: others than a model's own ones."""
+    model: Any = query.model
+    meta = model._meta
+    own: dict[str, Model] = {
+        each._meta.db_table: each for each in (meta.concrete_model, *meta.get_parent_list())
+    }
+    read = [alias for alias, uses in query.alias_refcount.items() if uses]
+    if any(query.alias_map[alias].table_name != alias or alias not in own for alias in read):
+        return None
+    return [own[alias] for alias in read]
+
+
+def filtered(queryset: models.QuerySet[Any, Any], connection: Any) -> Condition | None:
+    """Return the queryset's filter; None where it has none.
+
+    One that reads no other table is a plain condition, which the server checks once more on a
+    row that it had to wait for. Any other is a subquery.
+    """
+    if not queryset.query.where.children:
+        return None
+    query = queryset.query.chain()
+    query.get_initial_alias()
+    of_one_row = not (
+        query.group_by is not None
+        or query.extra_tables
+        or query.where.contains_aggregate
+        or query.where.contains_over_clause
+    )
+    condition = Condition(query, connection)
+    if of_one_row and condition.models is not None:
+        return condition
+    pk = queryset.model._meta.pk
+    if isinstance(query.group_by, tuple) and not any(
+        getattr(each, "target", None) is pk for each in query.group_by
+    ):
+        raise OptionError(
+            "the queryset's rows are groups of values(), and no stored rows that could be updated"
+        )
+    keys = queryset.order_by().values("pk")
+    keys.query.distinct_fields = ()  # Django's update() pays no heed to it either
+    outer = Query(queryset.model)
+    outer.add_q(Q(pk__in=keys))
+    return Condition(outer, connection)
+
+
+def where(model: Model, condition: Any, row: IncomingRow, connection: Any) -> Condition:
+    """Return the condition of ``where``, over the stored row and the incoming one.
+
+    Raises:
+        OptionError: It is no condition, or spans a relation.
+        UnknownFieldError: Excluded names no field.
+    """
+    if not (isinstance(condition, Q) or getattr(condition, "conditional", False)):
+        raise OptionError(
+            f"where takes a Q or another condition, not one {type(condition).__name__}; "
+            'a comparison is written Q(price__lt=Excluded("price"))'
+        )
+    query = Query(model)
+    query.bulkupsert_row = row  # type: ignore[attr-defined]
+    query.get_initial_alias()
+    try:
+        query.add_q(Q(condition))
+    except (FieldError, TypeError, ValueError) as error:
+        raise OptionError(f"where: {error}") from error
+    except ValidationError as error:
+        raise OptionError(f"where: {' '.join(error.messages)}") from error
+    resolved = Condition(query, connection, row)
+    if resolved.models is None:
+        raise OptionError(
+            "where spans a relation, and may only read the stored row and the incoming one; "
+            "filter() the queryset by what is related"
+        )
+    if query.where.contains_aggregate or query.where.contains_over_clause:
+        raise OptionError("where holds an aggregate or a window expression; one row has none")
+    return resolved

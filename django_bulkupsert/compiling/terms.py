@@ -1,0 +1,140 @@
+"""Expressions over one row, be it a stored one or an incoming one: of indexes, of transforms."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from django.core.exceptions import EmptyResultSet, FieldError, FullResultSet, ValidationError
+from django.db.models import Subquery, Value
+from django.db.models.expressions import Col
+from django.db.models.sql import Query
+
+from ..columns import Column
+from ..errors import OptionError
+from ..expressions import Incoming, IncomingRow, Values
+from ..fields import Field
+from ..names import Model
+from ..sql import Fragment, raw
+
+
+class Term:
+    """An expression or a condition of a unique index, for each place that it has to stand in.
+
+    Attributes:
+        fields: The fields that it reads.
+    """
+
+    def __init__(self, model: Model, expression: Any, connection: Any) -> None:
+        self.model = model
+        self.expression = expression
+        self.connection = connection
+        self._row = IncomingRow(model, "constraint")
+        self._over_incoming = over_incoming(self._resolved(), self._row)
+        self.fields = tuple(self._row.fields)
+
+    def stored(self) -> Fragment:
+        """Return it over the stored row."""
+        return _compiled(self._resolved(), self.model, self.connection)
+
+    def of(self, incoming: Values) -> Fragment:
+        """Return it over a row that brings these values."""
+        self._row.values = incoming
+        return _compiled(self._over_incoming, self.model, self.connection)
+
+    def indexed(self) -> Fragment:
+        """Return it as the index has it: bare names, and literals that the planner can compare."""
+        found = _compiled(self._resolved(alias_cols=False), self.model, self.connection)
+        if not found.params:
+            return found
+        self.connection.ensure_connection()
+        sql: str = self.connection.ops.compose_sql(found.text, found.params)
+        return raw(sql)
+
+    def _resolved(self, *, alias_cols: bool = True) -> Any:
+        query = Query(self.model, alias_cols=alias_cols)
+        query.get_initial_alias()
+        return self.expression.resolve_expression(query, allow_joins=False)
+
+
+class Transform:
+    """An expression by which a column of the incoming rows is replaced before all else.
+
+    Names in it, of ``F()`` and ``Excluded()`` alike, are the incoming row's.
+
+    Attributes:
+        column: The column.
+        asked: The fields that it reads.
+    """
+
+    def __init__(self, model: Model, column: Column, expression: Any) -> None:
+        option = f"transform, {column.field.name!r}"
+        if isinstance(expression, type):
+            raise OptionError(
+                f"{option}: the class {expression.__name__}, where an instance is wanted"
+            )
+        if not hasattr(expression, "resolve_expression"):
+            expression = Value(expression, output_field=column.field)
+        self.model = model
+        self.column = column
+        self._row = IncomingRow(model, option)
+        query = Query(model)
+        query.bulkupsert_row = self._row  # type: ignore[attr-defined]
+        query.get_initial_alias()
+        try:
+            resolved = expression.resolve_expression(query, allow_joins=False)
+            if resolved.contains_aggregate or resolved.contains_over_clause:
+                raise FieldError("an aggregate or a window expression; one row has none")
+            self._expression = over_incoming(resolved, self._row)
+            self.fragment(lambda _field: raw("NULL"))
+        except OptionError:
+            raise
+        except (FieldError, TypeError, ValueError) as error:
+            raise OptionError(f"{option}: {error}") from error
+        except ValidationError as error:
+            raise OptionError(f"{option}: {' '.join(error.messages)}") from error
+        self.asked = tuple(self._row.fields)
+
+    def fragment(self, incoming: Values) -> Fragment:
+        """Return the expression as SQL of the column's type.
+
+        Args:
+            incoming: What the row brought for a field.
+        """
+        self._row.values = incoming
+        return self.column.cast(_compiled(self._expression, self.model, self.column.connection))
+
+
+def over_incoming(node: Any, row: IncomingRow) -> Any:
+    """Return a resolved expression whose columns are the incoming row's.
+
+    Raises:
+        FieldError: It holds a subquery, which can't be turned.
+    """
+    if isinstance(node, Incoming):
+        return node
+    if isinstance(node, Col):
+        field: Field = node.target
+        row.note(field)
+        return Incoming(node.alias, row, field)
+    if isinstance(node, Subquery | Query):
+        raise FieldError("a subquery, which can't read the incoming row")
+    sources: list[Any] = getattr(node, "get_source_expressions", list)()
+    if not sources:
+        return node
+    turned = copy.copy(node)
+    turned.set_source_expressions(
+        [None if each is None else over_incoming(each, row) for each in sources]
+    )
+    return turned
+
+
+def _compiled(resolved: Any, model: Model, connection: Any) -> Fragment:
+    compiler = Query(model).get_compiler(connection=connection)
+    try:
+        sql, params = compiler.compile(resolved)
+    except EmptyResultSet:
+        return raw("false")
+    except FullResultSet:
+        return raw("true")
+    return Fragment(sql, tuple(params))

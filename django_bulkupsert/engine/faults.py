@@ -1,0 +1,108 @@
+"""Who is to blame where an upsert fails: the rows, or the table."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+from django.db import DatabaseError, DataError, IntegrityError, ProgrammingError
+
+from ..driver import diagnostics
+from ..errors import (
+    DuplicateKeysError,
+    MissingConstraintError,
+    RowConstraintError,
+    RowValueError,
+)
+from ..plans.upsert import UpsertPlan
+from ..relations import Relation
+from ..result import UpsertResult
+from ..statements.questions import duplicates, first_null, first_too_long
+from ..statements.upsert import Upsert
+from .call import Call
+
+#: Keys that DuplicateKeysError lists.
+MOST_KEYS = 10
+
+
+class Faults(Call[UpsertPlan, UpsertResult]):
+    """An upsert under way, and what can be told of its errors."""
+
+    def upsert(self, relation: Relation, part: bool | None) -> Upsert:
+        """Return the statement of a part of the rows."""
+        raise NotImplementedError
+
+    def duplicates(self, cursor: Any, upsert: Upsert) -> DuplicateKeysError:
+        """Return the error that lists the keys that stand twice."""
+        duplicates(upsert, MOST_KEYS + 1).execute(cursor)
+        found = cursor.fetchall()
+        shown = found[:MOST_KEYS]
+        return DuplicateKeysError(
+            [part.name for part in upsert.parts],
+            [tuple("NULL" if part is None else part for part in key) for _, *key in shown],
+            [tuple(indexes) for indexes, *_ in shown],
+            more=len(found) > MOST_KEYS,
+        )
+
+    def check_constraint(self, error: ProgrammingError) -> None:
+        """Say that the table lacks what the model has, if that is the error.
+
+        Raises:
+            MissingConstraintError: It is.
+        """
+        target = self.plan.target
+        state = diagnostics(error).sqlstate
+        if target is None or state not in ("42P10", "42704"):
+            return
+        if state == "42704" and not target.is_constraint:
+            return
+        what = f"unique constraint {target}" if target.parts else f"constraint {target.name!r}"
+        raise MissingConstraintError(
+            f"the table of {self.plan.model._meta.label} has no {what}, which the model has; run "
+            "migrate, after makemigrations if the constraint is new"
+        ) from error
+
+    def blame_value(self, error: DataError, relation: Relation) -> None:
+        """Raise the error that names the row whose text a transform left too long."""
+        if diagnostics(error).sqlstate != "22001":
+            return
+        over = self.upsert(relation, None)
+        for transform in self.plan.transforms:
+            field = transform.column.field
+            most = field.max_length
+            index = None
+            with suppress(DatabaseError), self.connection.cursor() as cursor:
+                if most is not None:
+                    first_too_long(over, transform.column, most).execute(cursor)
+                    index = cursor.fetchone()[0]
+            if index is not None:
+                raise RowValueError(
+                    index, field.name, f"more than {most} characters after its transform"
+                ) from error
+
+    def blame(self, error: IntegrityError, relation: Relation) -> None:
+        """Raise the error that names the row that a NOT NULL constraint refuses."""
+        found = self.null_refused(error)
+        if found is None:
+            return
+        reader = self.source.reader
+        reasons = dict.fromkeys(reader.carried, "None, where the column takes no NULL")
+        reasons |= dict.fromkeys(
+            self.plan.pk, "no primary key, and the column owns no sequence to draw one from"
+        )
+        reasons |= dict.fromkeys(
+            reader.missing,
+            "not given, and a row that is new needs it: the field has no default and takes no NULL",
+        )
+        for column, reason in reasons.items():
+            if column.field.column != found.column:
+                continue
+            over = self.upsert(relation, None)
+            # A row whose stored row is left alone, or lends the value, is not the one.
+            new = column in reader.missing or over.leaves
+            index = None
+            with suppress(DatabaseError), self.connection.cursor() as cursor:
+                first_null(over, column, new=new).execute(cursor)
+                index = cursor.fetchone()[0]
+            if index is not None:
+                raise RowConstraintError(index, column.field.name, reason) from error

@@ -1,0 +1,95 @@
+"""Names that options and rows use, resolved to the model's fields, or an error with the nearest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any, TypeAlias, cast
+
+from django.core.exceptions import FieldDoesNotExist
+from django.db import models
+
+from .errors import OptionError, UnknownFieldError, listing
+from .fields import Field
+
+Model: TypeAlias = "type[models.Model]"
+
+
+def pk_fields(model: Model) -> tuple[Field, ...]:
+    """Return the fields of the primary key: one, or several where it is composite."""
+    meta: Any = model._meta
+    return tuple(getattr(meta, "pk_fields", None) or (meta.pk,))
+
+
+def resolve(model: Model, name: Any, option: str) -> Field:
+    """Return the concrete field that ``name`` (a field's name, its attname, or "pk") means.
+
+    Raises:
+        UnknownFieldError: There is none; the message names the nearest ones.
+    """
+    meta = model._meta
+    check_name(model, name, option)
+    try:
+        field = meta.pk if name == "pk" else meta.get_field(name)
+    except FieldDoesNotExist:
+        field = None
+    if field in meta.concrete_fields:
+        return cast(Field, field)
+    found = "is no field" if field is None else "is no column"
+    raise UnknownFieldError(f"{option}: {name!r} {found} of {meta.label}; {nearest(model, name)}")
+
+
+def check_name(model: Model, name: Any, option: str, hint: str = "") -> None:
+    """Check that what should name a field is a text.
+
+    Raises:
+        UnknownFieldError: It is not; the message ends with the hint.
+    """
+    if not isinstance(name, str):
+        what = "a key" if option == "rows" else "a name"
+        raise UnknownFieldError(
+            f"{option}: {what} of type {type(name).__name__}, where the name of a field of "
+            f"{model._meta.label} is wanted{hint}"
+        )
+
+
+def nearest(model: Model, name: str) -> str:
+    """Return the names that may have been meant by one that is none."""
+    known = [each.name for each in model._meta.concrete_fields]
+    near = get_close_matches(name, known, n=3)
+    return f"did you mean {listing(near)}?" if near else f"it has {listing(known, 25)}"
+
+
+def name_list(names: Any, option: str, refused: type | tuple[()] = ()) -> list[Any]:
+    """Return an option that is a list of names as one.
+
+    Raises:
+        OptionError: It is none: a text, nothing that can be walked, or of a type that is refused.
+    """
+    if isinstance(names, str):
+        raise OptionError(
+            f"{option} takes a list of names, got the string {names!r}; pass [{names!r}]"
+        )
+    if not isinstance(names, Iterable) or isinstance(names, refused):
+        raise OptionError(f"{option} takes a list of names, not one {type(names).__name__}")
+    return list(names)
+
+
+def resolve_all(model: Model, names: Any, option: str) -> tuple[Field, ...]:
+    """Resolve an option that is a list of names; each field may stand in it once.
+
+    Raises:
+        UnknownFieldError: A name is no column.
+        OptionError: The option is no list, or names a field twice.
+    """
+    fields: list[Field] = []
+    for name in name_list(names, option, refused=Mapping):
+        found = pk_fields(model) if name == "pk" else (resolve(model, name, option),)
+        if len(found) > 1 and option in ("rows", "fields"):
+            parts = listing([repr(field.name) for field in found])
+            raise OptionError(f"{option}: the primary key is composite; name its fields, {parts}")
+        for field in found:
+            if field in fields:
+                raise OptionError(f"{option} names {field.name!r} twice, once as {name!r}")
+            fields.append(field)
+    return tuple(fields)

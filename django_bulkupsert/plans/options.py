@@ -1,0 +1,67 @@
+"""The keywords of ``bulk_upsert``, and which of them go together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import OptionError, listing
+
+#: The values of ``duplicates=``.
+DUPLICATES = ("error", "first", "last")
+
+
+@dataclass(frozen=True)
+class UpsertOptions:
+    """The keywords of ``bulk_upsert``, as the caller gave them."""
+
+    fields: Iterable[str] | None = None
+    unique_fields: Iterable[str] | None = None
+    constraint: str | None = None
+    match_fields: Iterable[str] | None = None
+    update_fields: Iterable[str] | Mapping[str, Any] | None = None
+    where: Any = None
+    transform: Mapping[str, Any] | None = None
+    skip_unchanged: bool = True
+    ignore_conflicts: bool = False
+    duplicates: str = "error"
+    returning: Iterable[str] | bool | None = None
+    returning_old: bool = False
+    mixed_keys: bool = False
+    preserve_sequence: bool = False
+    lock: str | None = None
+    strategy: str | None = None
+
+
+def check_options(options: UpsertOptions) -> None:
+    """Check what can be told without the model.
+
+    Raises:
+        OptionError: Two words don't go together, or one is none of those that are known.
+    """
+    matches = [
+        name
+        for name in ("unique_fields", "constraint", "match_fields")
+        if getattr(options, name) is not None
+    ]
+    ignores = ["ignore_conflicts"] if options.ignore_conflicts else []
+    for names in (
+        matches,
+        [*ignores, *(["update_fields"] if options.update_fields is not None else [])],
+        [*ignores, *(["where"] if options.where is not None else [])],
+    ):
+        if len(names) > 1:
+            raise OptionError(f"{listing(names)} are mutually exclusive")
+    for name, known in (("duplicates", DUPLICATES), ("lock", ("table",))):
+        given = getattr(options, name)
+        if given not in known and not (name == "lock" and given is None):
+            words = listing(map(repr, known)) if name == "duplicates" else "None or 'table'"
+            raise OptionError(f"{name} is {words}, not {given!r}")
+    if options.returning_old and not options.returning:
+        raise OptionError("returning_old needs returning, which names the fields")
+    if options.preserve_sequence and options.ignore_conflicts and not matches:
+        raise OptionError(
+            "preserve_sequence needs to know what rows are matched by; pass unique_fields or "
+            "constraint"
+        )

@@ -1,0 +1,215 @@
+"""Rows matched by any fields, unique or not: the stored rows are updated, the rest inserted.
+
+One statement too, but with no ON CONFLICT in it, which needs an index::
+
+    bu_r, bu_d    as in an upsert
+    bu_m    per input row the first stored row that it matches, and the row's fate
+    bu_i    bu_r beside that
+    bu_l    the stored rows that are to be written, all that match, locked in the order of the key
+    bu_u    the UPDATE of these
+    bu_up   the INSERT of rows that match nothing
+    ...     the reply
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from ..columns import Column
+from ..sql import EMPTY, Fragment, comma, compose, join, raw, unqualified
+from .over import AND, BY_HASH, alias
+from .proposed import SKIPPED
+from .upsert import Upsert, any_of
+
+
+@dataclass(frozen=True)
+class MatchedUpsert(Upsert):
+    """An upsert without an arbiter; see Upsert.
+
+    Attributes:
+        nulls: The columns in which a row may be NULL.
+        locks: Whether the engine can lock rows first.
+    """
+
+    nulls: Collection[Column]
+    locks: bool
+
+    @property
+    def lends(self) -> bool:
+        """Whether a stored row lends columns: an UPDATE needs none."""
+        return False
+
+    @property
+    def joins(self) -> bool:
+        """Whether stored rows tell an insert from an update: each is a statement here."""
+        return False
+
+    @property
+    def finds_by_pk(self) -> bool:
+        """Whether rows are found by a primary key: every row has a key here."""
+        return False
+
+    @property
+    def numbers(self) -> bool:
+        """Whether rows get their primary key before the insert: only new ones are inserted."""
+        return False
+
+    @property
+    def tells(self) -> bool:
+        """Whether each row is told apart."""
+        return True
+
+    @property
+    def filters(self) -> bool:
+        """Whether stored rows are looked at."""
+        return True
+
+    def writes(self) -> list[Fragment]:
+        """Return the CTEs that match and write."""
+        updates = [] if self.leaves else [self._locked(), self._update()]
+        return [self._matches(), self._beside(), *updates, self.insert(raw("bu_i.s0 IS NULL"))]
+
+    def matched(self, row: str = "bu_r") -> Fragment:
+        """Return the condition that a row's key is a stored row's."""
+        columns = [part.column for part in self.plan.key if part.column is not None]
+        return join(AND, [self.same(column, columns, self.nulls, row) for column in columns])
+
+    def conflict(self) -> Fragment:
+        """Return no ON CONFLICT clause."""
+        return EMPTY
+
+    @property
+    def told_by_old(self) -> bool:
+        """Whether what is inserted is beside what it was before: there was nothing."""
+        return False
+
+    @property
+    def updated_by_old(self) -> bool:
+        """Whether what is updated is beside what it was before."""
+        return self.created_by == "old" and not self.leaves
+
+    def _matches(self) -> Fragment:
+        return compose(
+            "bu_m AS MATERIALIZED (SELECT DISTINCT ON (bu_r.ord) bu_r.ord, {columns} "
+            "FROM {source} JOIN {table} ON {matched} ORDER BY bu_r.ord, fate NULLS FIRST, {pk})",
+            columns=comma(
+                [
+                    *self.named("s", self.plan.pk),
+                    *self.named("w", self.returns),
+                    compose("{fate} AS fate", fate=self.fate()),
+                ]
+            ),
+            source=self.beside_dropped(self.relation.source()),
+            table=self.plan.table,
+            matched=self.matched(),
+            pk=comma(column.stored for column in self.plan.pk),
+        )
+
+    def _beside(self) -> Fragment:
+        columns = [raw("bu_r.ord"), *(slot.of() for slot in self.slot_of.values())]
+        for prefix, named in (("s", self.plan.pk), ("w", self.returns)):
+            columns += [compose("bu_m.{name}", name=alias(prefix, i)) for i in range(len(named))]
+        dropped = compose("CASE WHEN bu_d.ord IS NOT NULL THEN {left} END", left=SKIPPED)
+        fates = [*([dropped] if self.drops else []), raw("bu_m.fate")]
+        columns.append(compose("COALESCE({fates}) AS fate", fates=comma(fates)))
+        return compose(
+            "bu_i AS MATERIALIZED (SELECT {columns} FROM {source} "
+            "LEFT JOIN bu_m ON bu_m.ord = bu_r.ord)",
+            columns=comma(columns),
+            source=self.beside_dropped(self.relation.source()),
+        )
+
+    def _locked(self) -> Fragment:
+        """Return the CTE bu_l; the server checks its conditions again on a row it waited for."""
+        conditions = [raw("bu_i.s0 IS NOT NULL"), raw("bu_i.fate IS NULL")]
+        if self.plan.where is not None:
+            conditions.append(self.plan.where.fragment(self.brings("bu_i")))
+        if self.skips:
+            conditions.append(self.changed(self.write.compares, "bu_i"))
+        if self.judges and not self.drops:
+            conditions.append(raw("NOT EXISTS (SELECT 1 FROM bu_d)"))
+        lock = compose(" FOR NO KEY UPDATE OF {table}", table=unqualified(self.plan.table))
+        return compose(
+            "bu_l AS MATERIALIZED (SELECT bu_i.ord, {pk} FROM bu_i JOIN {table} ON {matched} "
+            "WHERE {conditions} ORDER BY {order}{lock})",
+            pk=comma(self.named("p", self.plan.pk)),
+            table=self.plan.table,
+            matched=self.matched("bu_i"),
+            conditions=join(AND, conditions),
+            order=comma(
+                [
+                    *(part.ordered(part.stored()) for part in self.plan.key),
+                    *(column.ordered(column.stored) for column in self.plan.pk),
+                ]
+            ),
+            lock=lock if self.locks else EMPTY,
+        )
+
+    def _update(self) -> Fragment:
+        returned = [raw("bu_l.ord"), *self.named("p", self.plan.pk), *self.named("v", self.returns)]
+        with_old = EMPTY
+        if self.updated_by_old and self.olds:
+            with_old = raw("WITH (OLD AS bu_old) ")
+            returned += [
+                compose("bu_old.{name} AS {alias}", name=column.name, alias=alias("o", i))
+                for i, column in enumerate(self.olds)
+            ]
+        same = [
+            compose("{stored} = bu_l.{p}", stored=column.stored, p=alias("p", i))
+            for i, column in enumerate(self.plan.pk)
+        ]
+        return compose(
+            "bu_u AS (UPDATE {table} SET {set} FROM bu_l JOIN bu_i ON bu_i.ord = bu_l.ord "
+            "WHERE {same} RETURNING {old}{returned})",
+            table=self.plan.table,
+            set=comma(
+                compose("{name} = {new}", name=column.name, new=self.new(column, "bu_i"))
+                for column in self.write.updates
+            ),
+            same=join(AND, same),
+            old=with_old,
+            returned=comma(returned),
+        )
+
+    def counted(self) -> tuple[Fragment, Fragment, Fragment]:
+        """Return the counts of rows created, and written, and what they are counted in."""
+        if self.leaves:
+            return super().counted()
+        written = "count(*) + (SELECT count(DISTINCT bu_u.ord) FROM bu_u)"
+        return raw("count(*)"), raw(written), raw("bu_up")
+
+    def found(self) -> tuple[list[str], Fragment]:
+        """Return how the written rows are known, and the joins of the input to them.
+
+        An input row's inserted row is found by its key; the updated one, of several the first,
+        by its primary key: so a row that was left out as a duplicate has it too.
+        """
+        keys = [compose("bu_up.{k}", k=alias("k", i)) for i in range(len(self.plan.key))]
+        inserted = compose(
+            " LEFT JOIN bu_up ON {same} AND bu_i.s0 IS NULL",
+            same=self.equal(self.key("bu_i"), keys, BY_HASH),
+        )
+        if self.leaves:
+            return ["bu_up"], inserted
+        same = [
+            compose("bu_u.{p} = bu_i.{s}", p=alias("p", i), s=alias("s", i))
+            for i in range(len(self.plan.pk))
+        ]
+        updated = compose(" LEFT JOIN bu_u ON {same}", same=join(AND, same))
+        return ["bu_up", "bu_u"], compose("{a}{b}", a=inserted, b=updated)
+
+    def created(self, names: Sequence[str]) -> Fragment:
+        """Return the condition that a row was inserted."""
+        return any_of(names[:1], "p0 IS NOT NULL")
+
+    def old(self, _names: Sequence[str], i: int) -> Fragment:
+        """Return a column of the row as it was before."""
+        before = compose("bu_i.{w}", w=alias("w", self.returns.index(self.olds[i])))
+        if not self.updated_by_old:
+            return before
+        return compose(
+            "CASE WHEN bu_u.p0 IS NOT NULL THEN bu_u.{o} ELSE {before} END",
+            o=alias("o", i),
+            before=before,
+        )

@@ -1,0 +1,170 @@
+"""Models with every kind of unique constraint and index that rows can be matched by."""
+
+from __future__ import annotations
+
+import django
+from django.contrib.postgres.constraints import ExclusionConstraint
+from django.contrib.postgres.fields import ArrayField, DateRangeField, RangeOperators
+from django.contrib.postgres.indexes import OpClass
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Collate, Lower, Upper
+
+from django_bulkupsert import BulkUpsertManager
+
+
+class Account(models.Model):
+    """Unique by an expression."""
+
+    email = models.CharField(max_length=30)
+    name = models.CharField(max_length=30, default="")
+    visits = models.IntegerField(default=0)
+    seen = models.DateTimeField(null=True)
+    data = models.JSONField(default=dict)
+    tags = ArrayField(models.CharField(max_length=10), default=list)
+
+    objects = BulkUpsertManager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(Lower("email"), name="account_email")]
+
+
+class Offer(models.Model):
+    """Unique among the rows that are not deleted."""
+
+    sku = models.CharField(max_length=12)
+    price = models.IntegerField(default=0)
+    deleted = models.DateTimeField(null=True)
+
+    objects = BulkUpsertManager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["sku"], name="offer_live", condition=Q(deleted__isnull=True)
+            )
+        ]
+
+
+class Plan(models.Model):
+    """Unique under several conditions, which hold values."""
+
+    team = models.CharField(max_length=12)
+    user = models.CharField(max_length=12, null=True)
+    state = models.CharField(max_length=12, default="it's")
+    level = models.IntegerField(default=1)
+    value = models.IntegerField(default=0)
+
+    objects = BulkUpsertManager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["team"], name="plan_team", condition=Q(state="it's", level__gt=0)
+            ),
+            models.UniqueConstraint(fields=["team"], name="plan_old", condition=Q(state="100%")),
+            models.UniqueConstraint(
+                Upper("user"), F("level").desc(), name="plan_user", condition=~Q(state="100%")
+            ),
+        ]
+
+
+class Covering(models.Model):
+    """Unique indexes with all that an index can have besides."""
+
+    a = models.CharField(max_length=12)
+    b = models.CharField(max_length=12, default="")
+    c = models.CharField(max_length=12, null=True)
+    value = models.IntegerField(default=0)
+
+    objects = BulkUpsertManager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["a"], name="covering_a", include=["value"]),
+            models.UniqueConstraint(
+                fields=["b"], name="covering_b", opclasses=["varchar_pattern_ops"]
+            ),
+            models.UniqueConstraint(
+                OpClass(Lower("c"), name="text_pattern_ops").desc(), name="covering_c"
+            ),
+            models.UniqueConstraint(Collate("c", "C"), name="covering_collated"),
+        ]
+
+
+class Booking(models.Model):
+    """No two bookings of one time."""
+
+    during = DateRangeField()
+    note = models.CharField(max_length=12, default="")
+
+    objects = BulkUpsertManager()
+
+    class Meta:
+        constraints = [
+            ExclusionConstraint(
+                name="booking_during", expressions=[("during", RangeOperators.OVERLAPS)]
+            ),
+            ExclusionConstraint(
+                name="booking_later",
+                expressions=[("during", RangeOperators.ADJACENT_TO)],
+                condition=Q(note="never"),
+                deferrable=models.Deferrable.DEFERRED,
+            ),
+        ]
+
+
+class UniqueIndex(models.Index):
+    """An index that is unique, as some packages have it."""
+
+    def create_sql(self, *args, **keywords):
+        made = super().create_sql(*args, **keywords)
+        made.template = made.template.replace("CREATE INDEX", "CREATE UNIQUE INDEX")
+        return made
+
+
+class Indexed(models.Model):
+    a = models.IntegerField()
+    b = models.IntegerField(default=0)
+    c = models.IntegerField(default=0)
+
+    objects = BulkUpsertManager()
+
+    class Meta:
+        indexes = [
+            UniqueIndex(fields=["a"], name="indexed_a"),
+            UniqueIndex(fields=["b"], name="indexed_b", condition=Q(b__gt=0)),
+            models.Index(fields=["c"], name="indexed_c"),
+        ]
+
+
+class Lead(models.Model):
+    """Nothing but the primary key is unique."""
+
+    name = models.CharField(max_length=20)
+    city = models.CharField(max_length=20, null=True)
+    score = models.IntegerField(default=0)
+    touched = models.DateTimeField(auto_now=True)
+
+    objects = BulkUpsertManager()
+
+
+if django.VERSION >= (5, 0):
+
+    class NullSafe(models.Model):
+        """Two NULLs are the same, in a constraint and in a partial index."""
+
+        a = models.IntegerField(null=True)
+        b = models.IntegerField(null=True)
+        live = models.BooleanField(default=True)
+        value = models.IntegerField(default=0)
+
+        objects = BulkUpsertManager()
+
+        class Meta:
+            constraints = [
+                models.UniqueConstraint(fields=["a"], name="nullsafe_a", nulls_distinct=False),
+                models.UniqueConstraint(
+                    fields=["b"], name="nullsafe_b", nulls_distinct=False, condition=Q(live=True)
+                ),
+            ]
