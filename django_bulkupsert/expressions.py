@@ -1,4 +1,4 @@
-"""Excluded: the incoming row, in an expression of Django's."""
+"""Excluded: the incoming row, in an expression of Django's; and what an expression reads."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from django.core.exceptions import FieldError
 from django.db.models.constants import LOOKUP_SEP
 from django.db.models.expressions import Col, Combinable
+from django.db.models.sql import Query
 
 from .errors import OptionError
 from .fields import Field, is_generated
@@ -120,3 +121,18 @@ class Incoming(Col):
         """Return the value in the statement that is being made."""
         found = self.row.values(self.target)
         return found.text, found.params
+
+
+def subquery_tables(node: Any) -> set[str]:
+    """Return the tables that the subqueries of an expression read."""
+    if isinstance(node, Query):
+        found = {table.table_name for table in node.alias_map.values()}
+        nested = [node.where, *node.annotations.values()]
+    else:
+        found = set()
+        nested = [getattr(node, "query", None), getattr(node, "rhs", None)]
+        nested += getattr(node, "get_source_expressions", list)()
+    for each in nested:
+        if each is not None and each is not node:
+            found |= subquery_tables(each)
+    return found

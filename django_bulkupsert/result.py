@@ -93,14 +93,13 @@ class UpsertResult:
     def __add__(self, other: UpsertResult) -> UpsertResult:
         if not isinstance(other, UpsertResult):
             return NotImplemented
+        rows = [*self.rows, *other.rows]
         return UpsertResult(
             self.created + other.created,
             self.updated + other.updated,
             self.unchanged + other.unchanged,
             self.skipped + other.skipped,
-            sorted([*self.rows, *other.rows], key=lambda row: row.index)
-            if self.rows or other.rows
-            else (),
+            sorted(rows, key=lambda row: row.index) if rows else (),
         )
 
     def __str__(self) -> str:

@@ -8,7 +8,7 @@ from django.contrib.postgres.fields import ArrayField, DateRangeField, RangeOper
 from django.contrib.postgres.indexes import OpClass
 from django.db import models
 from django.db.models import F, Q
-from django.db.models.functions import Collate, Lower, Upper
+from django.db.models.functions import Collate, Lower, Now, Upper
 
 from django_bulkupsert import BulkUpsertManager
 
@@ -149,7 +149,26 @@ class Lead(models.Model):
     objects = BulkUpsertManager()
 
 
+class Amount(models.Model):
+    """Keys that are spelled in several ways."""
+
+    amount = models.DecimalField(max_digits=8, decimal_places=2, unique=True)
+    value = models.IntegerField(default=0)
+
+    objects = BulkUpsertManager()
+
+
 if django.VERSION >= (5, 0):
+
+    class Generated(models.Model):
+        key = models.IntegerField(unique=True)
+        price = models.IntegerField()
+        gross = models.GeneratedField(
+            expression=F("price") * 2, output_field=models.IntegerField(), db_persist=True
+        )
+        stamp = models.DateTimeField(db_default=Now())
+
+        objects = BulkUpsertManager()
 
     class NullSafe(models.Model):
         """Two NULLs are the same, in a constraint and in a partial index."""

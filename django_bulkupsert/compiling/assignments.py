@@ -6,11 +6,11 @@ from typing import Any
 
 from django.core.exceptions import FieldError, ValidationError
 from django.db.models import Value
-from django.db.models.sql import Query, UpdateQuery
+from django.db.models.sql import UpdateQuery
 
 from ..columns import Column
 from ..errors import OptionError
-from ..expressions import IncomingRow, Values
+from ..expressions import IncomingRow, Values, subquery_tables
 from ..fields import DatabaseDefault
 from ..names import Model
 from ..server import is_enum
@@ -122,23 +122,8 @@ class Assigned:
         resolved = self.expression.resolve_expression(
             self._compiler().query, allow_joins=False, for_save=True
         )
-        if self.model._meta.db_table in _tables(resolved):
+        if self.model._meta.db_table in subquery_tables(resolved):
             raise FieldError(
                 f"a subquery reads {self.model._meta.label} itself, and would see its rows as "
                 "they were before the call; F() is the stored row"
             )
-
-
-def _tables(node: Any) -> set[str]:
-    """Return the tables that the subqueries of an expression read."""
-    if isinstance(node, Query):
-        found = {table.table_name for table in node.alias_map.values()}
-        nested = [node.where, *node.annotations.values()]
-    else:
-        found = set()
-        nested = [getattr(node, "query", None), getattr(node, "rhs", None)]
-        nested += getattr(node, "get_source_expressions", list)()
-    for each in nested:
-        if each is not None and each is not node:
-            found |= _tables(each)
-    return found

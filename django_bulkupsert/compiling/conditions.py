@@ -112,6 +112,8 @@ def where(model: Model, condition: Any, row: IncomingRow, connection: Any) -> Co
     query.get_initial_alias()
     try:
         query.add_q(Q(condition))
+    except OptionError:
+        raise
     except (FieldError, TypeError, ValueError) as error:
         raise OptionError(f"where: {error}") from error
     except ValidationError as error:

@@ -193,7 +193,8 @@ class UpsertCall(Faults):
             for ordinal, *values in cursor.fetchall():
                 if ordinal in lost:
                     claimed[ordinal] = (ordinal, Status.SKIPPED.code, *values)
-        self.marks.outcomes += [row for row in claimed.values() if row[2] is not None]
+        if self.source.objects is not None:
+            self.marks.outcomes += [row for row in claimed.values() if row[2] is not None]
         return UpsertResult(
             **{status.value: counts[status.code] for status in STATUSES},
             rows=self._returned(claimed) if self.plan.returning is not None else (),

@@ -13,7 +13,7 @@ from typing import Any
 from ..columns import Column
 from ..compiling import Assigned, Condition, Term, Transform, where
 from ..errors import MatchError, OptionError, UnsupportedModel, listing
-from ..expressions import Excluded, IncomingRow
+from ..expressions import Excluded, IncomingRow, subquery_tables
 from ..fields import Field, is_clock, is_generated
 from ..names import Model, pk_fields, resolve_all
 from ..readers import Reader
@@ -78,6 +78,11 @@ class UpsertPlan(Plan):
         self.where: Condition | None = None
         if options.where is not None:
             self.where = where(self.model, options.where, self.incoming, connection)
+            if self.model._meta.db_table in subquery_tables(self.where.query.where):
+                raise OptionError(
+                    f"where: a subquery reads {self.model._meta.label} itself, and would see its "
+                    "rows as they were before the call; F() is the stored row"
+                )
         self.transforms = tuple(self._transforms(changed))
         self.returning = self.returned(options.returning)
 
