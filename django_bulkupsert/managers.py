@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from asgiref.sync import sync_to_async
 from django.db import models
 
-from .engine import update, upsert
+from .engine import dispatch, update
 from .plans.options import UpsertOptions
 from .plans.update import UpdateOptions
 from .result import UpdateResult, UpsertResult
@@ -118,7 +118,7 @@ class BulkMethods:
             strategy=strategy,
         )
         self._for_write = True
-        return upsert.run(self.model, rows, options, self.db)
+        return dispatch.run(self.model, rows, options, self.db)
 
     bulk_upsert.alters_data = True  # type: ignore[attr-defined]
 

@@ -663,6 +663,7 @@ class Restaurant(Place):
 
 class Pizzeria(Restaurant):
     oven = models.CharField(max_length=10, default="wood")
+    ovens = models.IntegerField(default=1)
 
     objects = BulkUpsertManager()
 
@@ -681,6 +682,27 @@ class Duck(Boat, Van):
     """Two parents, and so a link that is not the primary key."""
 
     name = models.CharField(max_length=10, default="")
+
+    objects = BulkUpsertManager()
+
+
+class Licensed(Place):
+    """A child that is unique by fields of its own."""
+
+    number = models.CharField(max_length=10, unique=True)
+
+    objects = BulkUpsertManager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(Lower("number"), name="licensed_number")]
+
+
+class Keyed(Boat):
+    """A child that has a primary key beside the link to its parent."""
+
+    key = models.AutoField(primary_key=True)
+    boat = models.OneToOneField(Boat, models.CASCADE, parent_link=True)
+    name = models.CharField(max_length=10)
 
     objects = BulkUpsertManager()
 

@@ -6,10 +6,10 @@ import datetime
 
 import django
 import pytest
-from django.db import IntegrityError, NotSupportedError, connection
+from django.db import IntegrityError, connection
 from django.test.utils import CaptureQueriesContext
 
-from django_bulkupsert import MatchError, OptionError, UnknownFieldError, UnsupportedModel
+from django_bulkupsert import MatchError, OptionError, UnknownFieldError
 
 from .models import (
     Code,
@@ -17,7 +17,6 @@ from .models import (
     NullableKey,
     Product,
     Reading,
-    ShowroomProduct,
     Token,
 )
 
@@ -133,13 +132,6 @@ def test_options_that_cannot_be_taken(words, error, reason):
     with CaptureQueriesContext(connection) as queries, pytest.raises(error, match=reason):
         Product.objects.bulk_upsert([{"sku": "a", "name": "b"}], **words)
     assert len(queries) == 0
-
-
-def test_multi_table_inheritance_is_refused():
-    """A model that lives in two tables is refused, naming the parent."""
-    with pytest.raises(UnsupportedModel, match=r"inheritance from tests.Product") as caught:
-        ShowroomProduct.objects.bulk_upsert([{"sku": "a", "shelf": 1}])
-    assert isinstance(caught.value, NotSupportedError)
 
 
 # By primary key ----------------------------------------------------------------------------

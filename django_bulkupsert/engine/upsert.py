@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from django.db import (
     ProgrammingError,
-    connections,
-    models,
     transaction,
 )
 
 from ..marks import Marks
-from ..plans.options import UpsertOptions
 from ..plans.upsert import UpsertPlan, Write
 from ..relations import Relation, TransformedRelation
 from ..result import STATUSES, ReturnedRow, Status, UpsertResult
-from ..rows import Chunk, Rows, open_rows
+from ..rows import Chunk, Rows
 from ..server import created_by
 from ..statements.matched import MatchedUpsert
 from ..statements.over import Over
@@ -29,20 +26,6 @@ from ..statements.questions import (
 )
 from ..statements.upsert import Upsert
 from .faults import Faults
-
-
-def run(
-    model: type[models.Model], rows: Iterable[Any], options: UpsertOptions, using: str
-) -> UpsertResult:
-    """Upsert ``rows``; see ``BulkUpsertQuerySet.bulk_upsert`` for the meaning of each word."""
-    plan = UpsertPlan(model, options, connections[using])
-    source = open_rows(model, rows, plan.fields, plan.column)
-    if source is None:
-        return UpsertResult()
-    call = UpsertCall(plan, plan.bind(source.reader), source)
-    result = call.run()
-    call.marks.apply(source.objects or ())
-    return result
 
 
 class UpsertCall(Faults):

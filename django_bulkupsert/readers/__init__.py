@@ -17,10 +17,10 @@ from ..fields import Field
 from ..names import Model
 from .base import Constant, Reader, described, is_sequence
 from .given import MappingReader, SequenceReader
-from .instances import InstanceReader
+from .instances import InstanceReader, TableReader
 from .updates import UpdateReader
 
-__all__ = ["Constant", "InstanceReader", "Reader", "UpdateReader", "reader_of"]
+__all__ = ["Constant", "InstanceReader", "Reader", "TableReader", "UpdateReader", "reader_of"]
 
 
 def reader_of(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from django.db import models
@@ -18,7 +18,8 @@ class InstanceReader(Reader):
     """Reads model instances: all their columns, as ``save()`` of a new one would write them."""
 
     def __init__(self, model: Model, column: Callable[[Field], Column]) -> None:
-        given = [field for field in model._meta.concrete_fields if not is_generated(field)]
+        # All of the model's, but for those that are in the tables of parents.
+        given = [field for field in model._meta.local_concrete_fields if not is_generated(field)]
         super().__init__(model, given, column)
         carried = [field for field in given if not is_clock(field)]
         self._carry(carried)
@@ -32,16 +33,19 @@ class InstanceReader(Reader):
         check_types(rows, start, self._takes, f"{self.model._meta.label} instances are written")
         if self.related:
             check_related(rows, start, "bulk_upsert")
-        try:
-            columns = attributes(self.model, rows, self.names)
-        except KeyError:
-            self._check_deferred(rows, start)
-            raise
+        columns = self._held(rows, start)
         for i in self.asked:
             field = self.carried[i].field
             columns[i] = [field.pre_save(row, True) for row in rows]
         self._keys(columns)
         return columns
+
+    def _held(self, rows: list[Any], start: int) -> list[Sequence[Any]]:
+        try:
+            return attributes(self.model, rows, self.names)
+        except KeyError:
+            self._check_deferred(rows, start)
+            raise
 
     def _takes(self, kind: type) -> bool:
         """Whether a class is the model's own, or a proxy of it."""
@@ -58,3 +62,32 @@ class InstanceReader(Reader):
                     f"{listing(map(repr, deferred))} deferred, and would take a query of each row; "
                     "load the instance whole",
                 ) from None
+
+
+class TableReader(InstanceReader):
+    """Reads what instances of a model with parents have in the table of one of these.
+
+    Args:
+        model: The model whose table it is.
+        column: Returns the column of a field.
+        keys: Per attribute, the values that it has, whatever the instances hold.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        column: Callable[[Field], Column],
+        keys: Mapping[str, Sequence[Any]],
+    ) -> None:
+        super().__init__(model, column)
+        self.keys = keys
+
+    def _takes(self, kind: type) -> bool:
+        return issubclass(kind, self.model)
+
+    def _held(self, rows: list[Any], start: int) -> list[Sequence[Any]]:
+        columns = super()._held(rows, start)
+        for i, name in enumerate(self.names):
+            if name in self.keys:
+                columns[i] = self.keys[name][start : start + len(rows)]
+        return columns

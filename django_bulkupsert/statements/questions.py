@@ -8,6 +8,7 @@ from ..columns import Column
 from ..sql import Fragment, comma, compose, join, raw
 from .keyed import Keyed
 from .over import AND
+from .upsert import Upsert
 
 
 def duplicates(over: Keyed, most: int) -> Fragment:
@@ -30,6 +31,28 @@ def stored_rows(over: Keyed, columns: Sequence[Column]) -> Fragment:
         "{prelude}SELECT bu_r.ord, {columns} FROM {source} JOIN {table} ON {matched}",
         prelude=over.prelude(),
         columns=comma(column.stored for column in columns),
+        source=over.relation.source(),
+        table=over.plan.table,
+        matched=over.matched(),
+    )
+
+
+def lookup(over: Upsert) -> Fragment:
+    """Return: the position of a row, of the row of its key that counts, the stored primary key."""
+    kept = raw("bu_r.ord")
+    if over.judges:
+        kept = compose(
+            "CASE WHEN {keyed} THEN first_value(bu_r.ord) OVER "
+            "(PARTITION BY {keyed}, {key} ORDER BY bu_r.ord{descending}) ELSE bu_r.ord END",
+            keyed=join(AND, over.keyed()),
+            key=comma(over.key()),
+            descending=raw(" DESC" if over.plan.options.duplicates == "last" else ""),
+        )
+    return compose(
+        "{prelude}SELECT bu_r.ord, {kept}, {pk} FROM {source} LEFT JOIN {table} ON {matched}",
+        prelude=over.prelude(),
+        kept=kept,
+        pk=over.plan.pk[0].stored,
         source=over.relation.source(),
         table=over.plan.table,
         matched=over.matched(),

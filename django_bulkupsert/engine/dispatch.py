@@ -1,0 +1,35 @@
+"""``bulk_upsert``: which kind of call it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.db import connections
+
+from ..names import Model
+from ..plans.inherited import InheritedPlan, is_inherited
+from ..plans.options import UpsertOptions
+from ..plans.upsert import UpsertPlan
+from ..result import UpsertResult
+from ..rows import open_rows
+from . import mixed
+from .inherited import InheritedCall
+from .upsert import UpsertCall
+
+
+def run(model: Model, rows: Iterable[Any], options: UpsertOptions, using: str) -> UpsertResult:
+    """Upsert ``rows``; see ``BulkUpsertQuerySet.bulk_upsert`` for the meaning of each word."""
+    connection = connections[using]
+    if is_inherited(model):
+        return InheritedCall(InheritedPlan(model, options, connection)).run(rows)
+    plan = UpsertPlan(model, options, connection)
+    if options.mixed_keys:
+        return mixed.run(plan, rows, lambda some, words: run(model, some, words, using))
+    source = open_rows(model, rows, plan.fields, plan.column)
+    if source is None:
+        return UpsertResult()
+    call = UpsertCall(plan, plan.bind(source.reader), source)
+    result = call.run()
+    call.marks.apply(source.objects or ())
+    return result
