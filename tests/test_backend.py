@@ -52,8 +52,8 @@ def test_check_warns(settings):
 def test_abstract_model_is_refused():
     """A model without a table is refused."""
     from django_bulkupsert import UnsupportedModel
-    from django_bulkupsert.engine.upsert import run
-    from django_bulkupsert.plans.upsert import UpsertOptions
+    from django_bulkupsert.engine.dispatch import run
+    from django_bulkupsert.plans.options import UpsertOptions
     from testproject.airports.models import AirportFields
 
     with pytest.raises(UnsupportedModel, match="is abstract"):

@@ -62,7 +62,7 @@ def test_rows_with_different_keys(shape, strategy):
 
 def test_the_default_is_an_error(shape, strategy):
     """Without the word, the first row that differs is an error."""
-    with pytest.raises(RowFieldsError, match="row 1: lacks .stock., which row 0 gives"):
+    with pytest.raises(RowFieldsError, match=r"row 1: lacks .stock., which row 0 gives"):
         Product.objects.bulk_upsert(shape(ROWS), unique_fields=["sku"], strategy=strategy)
     assert Product.objects.count() == 0
 

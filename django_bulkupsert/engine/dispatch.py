@@ -26,7 +26,7 @@ def run(model: Model, rows: Iterable[Any], options: UpsertOptions, using: str) -
     plan = UpsertPlan(model, options, connection)
     if options.mixed_keys:
         return mixed.run(plan, rows, lambda some, words: run(model, some, words, using))
-    source = open_rows(model, rows, plan.fields, plan.column)
+    source = open_rows(plan.model, rows, plan.fields, plan.column)
     if source is None:
         return UpsertResult()
     call = UpsertCall(plan, plan.bind(source.reader), source)

@@ -1,6 +1,8 @@
 """The models of the examples, to the letter."""
 
 from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Lower
 
 from django_bulkupsert import BulkUpsertManager
 
@@ -23,3 +25,28 @@ class Reading(models.Model):
 
     class Meta:
         unique_together = [("device", "timestamp")]
+
+
+class Customer(models.Model):
+    email = models.CharField(max_length=100)
+    name = models.CharField(max_length=100)
+    orders = models.IntegerField(default=0)
+    seen = models.DateTimeField(null=True)
+
+    objects = BulkUpsertManager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(Lower("email"), name="customer_email")]
+
+
+class Listing(models.Model):
+    sku = models.CharField(max_length=20)
+    price = models.IntegerField()
+    deleted = models.DateTimeField(null=True)
+
+    objects = BulkUpsertManager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["sku"], name="listing_live", condition=Q(deleted=None))
+        ]
