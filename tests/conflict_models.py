@@ -149,6 +149,41 @@ class Lead(models.Model):
     objects = BulkUpsertManager()
 
 
+class Thing(models.Model):
+    """What the four ways to match are tried on, against a model of what they should do."""
+
+    key = models.CharField(max_length=3, null=True)
+    live = models.BooleanField(default=True)
+    value = models.IntegerField(default=0)
+    note = models.CharField(max_length=5, null=True)
+
+    objects = BulkUpsertManager()
+
+    class Meta:
+        abstract = True
+
+
+class ByField(Thing):
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["key"], name="thing_key")]
+
+
+class ByCondition(Thing):
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["key"], name="thing_live", condition=Q(live=True))
+        ]
+
+
+class ByExpression(Thing):
+    class Meta:
+        constraints = [models.UniqueConstraint(Lower("key"), name="thing_lower")]
+
+
+class ByNothing(Thing):
+    pass
+
+
 class Amount(models.Model):
     """Keys that are spelled in several ways."""
 

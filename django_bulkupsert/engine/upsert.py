@@ -175,7 +175,7 @@ class UpsertCall(Faults):
             stored_rows(upsert, columns).execute(cursor)
             for ordinal, *values in cursor.fetchall():
                 if ordinal in lost:
-                    claimed[ordinal] = (ordinal, Status.SKIPPED.code, *values)
+                    claimed[ordinal] = (ordinal, Status.SKIPPED.code, *values, True)
         if self.source.objects is not None:
             self.marks.outcomes += [row for row in claimed.values() if row[2] is not None]
         return UpsertResult(
@@ -201,8 +201,6 @@ class UpsertCall(Faults):
         returned = []
         for index in sorted(rows):
             row = rows[index]
-            status = STATUSES[row[1]]
-            stored = row[2] is not None and status is not Status.CREATED
-            old = values(row, before) if self.olds and stored else None
-            returned.append(ReturnedRow(index, values(row, first), status, old))
+            old = values(row, before) if self.olds and row[-1] else None
+            returned.append(ReturnedRow(index, values(row, first), STATUSES[row[1]], old))
         return returned

@@ -3,7 +3,8 @@
 One statement too, but with no ON CONFLICT in it, which needs an index::
 
     bu_r, bu_d    as in an upsert
-    bu_m    per input row the first stored row that it matches, and the row's fate
+    bu_m    per input row the first stored row that it matches, and the row's fate: it is
+            left out if all that it matches are
     bu_i    bu_r beside that
     bu_l    the stored rows that are to be written, all that match, locked in the order of the key
     bu_u    the UPDATE of these
@@ -91,19 +92,21 @@ class MatchedUpsert(Upsert):
 
     def _matches(self) -> Fragment:
         return compose(
-            "bu_m AS MATERIALIZED (SELECT DISTINCT ON (bu_r.ord) bu_r.ord, {columns} "
-            "FROM {source} JOIN {table} ON {matched} ORDER BY bu_r.ord, fate NULLS FIRST, {pk})",
+            "bu_m AS MATERIALIZED (SELECT DISTINCT ON (bu_n.ord) bu_n.*, "
+            "first_value(bu_n.each) OVER (PARTITION BY bu_n.ord ORDER BY bu_n.each NULLS FIRST) "
+            "AS fate FROM (SELECT bu_r.ord, {columns} FROM {source} JOIN {table} ON {matched}) "
+            "AS bu_n ORDER BY bu_n.ord, {pk})",
             columns=comma(
                 [
                     *self.named("s", self.plan.pk),
                     *self.named("w", self.returns),
-                    compose("{fate} AS fate", fate=self.fate()),
+                    compose("{fate} AS each", fate=self.fate()),
                 ]
             ),
             source=self.beside_dropped(self.relation.source()),
             table=self.plan.table,
             matched=self.matched(),
-            pk=comma(column.stored for column in self.plan.pk),
+            pk=comma(compose("bu_n.{s}", s=alias("s", i)) for i in range(len(self.plan.pk))),
         )
 
     def _beside(self) -> Fragment:
@@ -182,8 +185,8 @@ class MatchedUpsert(Upsert):
     def found(self) -> tuple[list[str], Fragment]:
         """Return how the written rows are known, and the joins of the input to them.
 
-        An input row's inserted row is found by its key; the updated one, of several the first,
-        by its primary key: so a row that was left out as a duplicate has it too.
+        An input row's inserted row is found by its key; the first of those that it matches by
+        its primary key: so a row that was left out as a duplicate has it too.
         """
         keys = [compose("bu_up.{k}", k=alias("k", i)) for i in range(len(self.plan.key))]
         inserted = compose(
@@ -198,6 +201,15 @@ class MatchedUpsert(Upsert):
         ]
         updated = compose(" LEFT JOIN bu_u ON {same}", same=join(AND, same))
         return ["bu_up", "bu_u"], compose("{a}{b}", a=inserted, b=updated)
+
+    def written(self, names: Sequence[str]) -> Fragment:
+        """Return the condition that a row was written, be it to another than the first."""
+        if self.leaves:
+            return any_of(names, "p0 IS NOT NULL")
+        return compose(
+            "({inserted} OR bu_i.ord IN (SELECT bu_u.ord FROM bu_u))",
+            inserted=any_of(names[:1], "p0 IS NOT NULL"),
+        )
 
     def created(self, names: Sequence[str]) -> Fragment:
         """Return the condition that a row was inserted."""

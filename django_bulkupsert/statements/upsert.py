@@ -242,10 +242,11 @@ class Upsert(Proposed):
     def _rows(self) -> Fragment:
         """Return for each input row: ord, status, primary key, and what is asked for.
 
-        The status is None where a key stands twice; the position, where no row claims it.
+        The status is None where a key stands twice; the position, where no row claims it. With
+        values from before the write comes whether there was a row, as the last column.
         """
         names, joined = self.found()
-        written = any_of(names, "p0 IS NOT NULL")
+        written = self.written(names)
         created = self.created(names)
         twice = EMPTY
         if self.judges and not self.drops:
@@ -259,6 +260,8 @@ class Upsert(Proposed):
             for i in range(len(self.returns))
         ]
         columns += [self.old(names, i) for i in range(len(self.olds))]
+        if self.olds:
+            columns.append(self._was(written, created))
         return compose(
             "SELECT bu_i.ord, CASE{twice} WHEN bu_i.fate IS NOT NULL THEN bu_i.fate"
             " WHEN {created} THEN {CREATED} WHEN {written} THEN {UPDATED} ELSE {SKIPPED} END,"
@@ -273,11 +276,15 @@ class Upsert(Proposed):
             joined=joined,
         )
 
+    def written(self, names: Sequence[str]) -> Fragment:
+        """Return the condition that a row was written."""
+        return any_of(names, "p0 IS NOT NULL")
+
     def created(self, names: Sequence[str]) -> Fragment:
         """Return the condition that a row was inserted."""
         if not self.joins:
             return any_of(names, "created")
-        written = any_of(names, "p0 IS NOT NULL")
+        written = self.written(names)
         return compose("{written} AND bu_i.s0 IS NULL", written=written)
 
     def found(self) -> tuple[list[str], Fragment]:
@@ -331,6 +338,15 @@ class Upsert(Proposed):
             written=any_of([name for name in names if name == "bu_up"], "p0 IS NOT NULL"),
             o=alias("o", i),
             before=before,
+        )
+
+    def _was(self, written: Fragment, created: Fragment) -> Fragment:
+        """Return the condition that there was a row before."""
+        return compose(
+            "CASE WHEN {written} THEN ({created}) IS NOT TRUE ELSE {found} END",
+            written=written,
+            created=created,
+            found=raw("bu_i.s0 IS NOT NULL" if self.matches else "false"),
         )
 
     def _returned(self, name: str) -> Fragment:
