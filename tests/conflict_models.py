@@ -149,6 +149,42 @@ class Lead(models.Model):
     objects = BulkUpsertManager()
 
 
+class Raw(models.TextField):
+    """A column of any type, given as text."""
+
+    def __init__(self, kind="text", **keywords):
+        self.kind = kind
+        super().__init__(**keywords)
+
+    def deconstruct(self):
+        name, path, args, keywords = super().deconstruct()
+        return name, path, [self.kind, *args], keywords
+
+    def db_type(self, connection):
+        return self.kind
+
+
+class Lying(models.Model):
+    """Types whose equality is blind, or that have none."""
+
+    key = models.IntegerField(unique=True)
+    touched = models.DateTimeField(auto_now=True)
+    json = Raw("json", null=True)
+    xml = Raw("xml", null=True)
+    point = Raw("point", null=True)
+    box = Raw("box", null=True)
+    circle = Raw("circle", null=True)
+    lseg = Raw("lseg", null=True)
+    path = Raw("path", null=True)
+    polygon = Raw("polygon", null=True)
+    numeric = Raw("numeric", null=True)
+    interval = Raw("interval", null=True)
+    real = Raw("real", null=True)
+    jsons = Raw("json[]", null=True)
+
+    objects = BulkUpsertManager()
+
+
 class Thing(models.Model):
     """What the four ways to match are tried on, against a model of what they should do."""
 

@@ -6,10 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pytest
 from django.db import connection
 from django.db.backends.postgresql.psycopg_any import is_psycopg3
+
+from django_bulkupsert import server
 
 #: The three relations, by the name that forces each.
 STRATEGIES = ["values", "unnest", "copy"]
@@ -134,3 +137,29 @@ def wait_for_lock() -> None:
                 return
         time.sleep(0.01)
     raise AssertionError("nobody waits for a lock")
+
+
+@pytest.fixture
+def no_locks(db, monkeypatch):
+    """A server with Citus's catalog, at which locking rows fails as it does over shards.
+
+    The errors are the server's own, in the transaction at hand.
+    """
+    for known in ("_locks", "_may_refuse_locks"):  # of a server that nothing is known of
+        monkeypatch.setattr(server, known, WeakKeyDictionary())
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL allow_system_table_mods = on")
+        cursor.execute("CREATE TABLE pg_catalog.pg_dist_partition (x int)")
+    refused: list[str] = []
+    codes = ["0A000"]
+
+    def wrapper(execute, sql, params, many, context):
+        if "FOR NO KEY UPDATE" in sql:
+            refused.append(sql)
+            sql = f"DO $$ BEGIN RAISE 'can not lock' USING ERRCODE = '{codes[0]}'; END $$"
+            params = None
+        return execute(sql, params, many, context)
+
+    wrapper.refused, wrapper.codes = refused, codes
+    with connection.execute_wrapper(wrapper):
+        yield wrapper

@@ -49,3 +49,17 @@ class WithCollation(models.Model):
         app_label = "tests"
         managed = False
         db_table = "tests_collation"
+
+
+class WithCaselessNote(models.Model):
+    """A value whose type takes upper and lower case for the same."""
+
+    key = models.IntegerField(primary_key=True)
+    note = CitextField(null=True)
+
+    objects = BulkUpsertManager()
+
+    class Meta:
+        app_label = "tests"
+        managed = False
+        db_table = "tests_caseless_note"

@@ -106,3 +106,37 @@ def test_caseless_keys_are_updated(caseless, shape, strategy, match):
     )
     assert [(row.index, row["key"]) for row in found.rows] == [(0, "Abc"), (3, "Ö")]
     assert set(caseless.objects.values_list("key", "value")) == {("Abc", 1), ("Ö", 4), ("z", 0)}
+
+
+@pytest.mark.parametrize("which", ["first", "last"])
+@pytest.mark.parametrize("match", ["unique_fields", "match_fields"])
+def test_caseless_duplicates(caseless, kind, strategy, which, match):
+    """Of the spellings of one key one counts, and all of them mean its row."""
+    caseless.objects.bulk_upsert([{"key": "Abc", "value": 0}])
+    spelled = [("abc", 1), ("x", 2), ("ABC", 3), ("X", 4)]
+    rows, words = kind(caseless, [{"key": key, "value": value} for key, value in spelled])
+    result = caseless.objects.bulk_upsert(
+        rows,
+        **{match: ["key"]},
+        duplicates=which,
+        returning=["key", "value"],
+        strategy=strategy,
+        **words,
+    )
+    assert result == UpsertResult(created=1, updated=1, skipped=2, rows=result.rows)
+    new = ("x", 2) if which == "first" else ("X", 4)
+    value = 1 if which == "first" else 3
+    assert [tuple(row.values.values()) for row in result.rows] == [("Abc", value), new] * 2
+
+
+def test_caseless_values_that_change(tables, kind, strategy):
+    """Another spelling of a value is a change, though the type says that it is the same."""
+    from .extension_models import WithCaselessNote
+
+    need(tables, "CREATE EXTENSION citext", "citext")
+    tables("CREATE TABLE tests_caseless_note (key int PRIMARY KEY, note citext)")
+    for note, expected in [("a", "created"), ("a", "unchanged"), ("A", "updated")]:
+        rows, words = kind(WithCaselessNote, [{"key": 1, "note": note}])
+        result = WithCaselessNote.objects.bulk_upsert(rows, strategy=strategy, **words)
+        assert getattr(result, expected) == 1, note
+    assert WithCaselessNote.objects.get().note == "A"

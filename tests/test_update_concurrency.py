@@ -5,14 +5,13 @@ from __future__ import annotations
 import random
 import threading
 from contextlib import nullcontext
-from weakref import WeakKeyDictionary
 
 import pytest
 from django.db import DataError, connection, transaction
 from django.db.models import F, Q, Sum, Value
 from django.db.models.functions import Concat
 
-from django_bulkupsert import Excluded, RowError, RowValueError, server
+from django_bulkupsert import Excluded, RowError, RowValueError
 
 from .conftest import run_threads
 from .models import Everything, Pizzeria, Product
@@ -189,32 +188,6 @@ class TestTransactions:
             Product.objects.bulk_update(rows(), ["stock"], strategy=strategy)
         assert not Product.objects.filter(stock=8).exists()
         assert temporary_tables() == []
-
-
-@pytest.fixture
-def no_locks(db, monkeypatch):
-    """A server with Citus's catalog, at which locking rows fails as it does over shards.
-
-    The errors are the server's own, in the transaction at hand.
-    """
-    for known in ("_locks", "_may_refuse_locks"):  # of a server that nothing is known of
-        monkeypatch.setattr(server, known, WeakKeyDictionary())
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL allow_system_table_mods = on")
-        cursor.execute("CREATE TABLE pg_catalog.pg_dist_partition (x int)")
-    refused: list[str] = []
-    codes = ["0A000"]
-
-    def wrapper(execute, sql, params, many, context):
-        if "FOR NO KEY UPDATE" in sql:
-            refused.append(sql)
-            sql = f"DO $$ BEGIN RAISE 'can not lock' USING ERRCODE = '{codes[0]}'; END $$"
-            params = None
-        return execute(sql, params, many, context)
-
-    wrapper.refused, wrapper.codes = refused, codes
-    with connection.execute_wrapper(wrapper):
-        yield wrapper
 
 
 class TestWithoutLocks:
