@@ -177,6 +177,8 @@ class Column:
 
     def _prepare(self, item: Any) -> Any:
         """Do what Django's INSERT does with one value before it reaches the driver."""
+        if isinstance(item, type):
+            raise TypeError("a class")
         if hasattr(item, "resolve_expression"):
             item = item.resolve_expression(
                 InsertQuery(self.field.model), allow_joins=False, for_save=True

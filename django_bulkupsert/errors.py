@@ -28,7 +28,8 @@ traceback shows too, is the server's, and does.)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -150,6 +151,22 @@ class UnsavedRelatedError(RowError, ValueError):
 
 class RowConstraintError(RowError, IntegrityError):
     """A constraint of the table refuses the row."""
+
+
+@contextmanager
+def counted_in(indexes: Sequence[int]) -> Iterator[None]:
+    """Have errors name rows by their positions in the whole input.
+
+    Args:
+        indexes: The position of each row of the part that is being written.
+    """
+    try:
+        yield
+    except RowError as error:
+        raise type(error)(indexes[error.index], error.field, error.reason) from error
+    except DuplicateKeysError as error:
+        places = [tuple(indexes[i] for i in rows) for rows in error.indexes]
+        raise DuplicateKeysError(error.fields, error.keys, places, more=error.more) from error
 
 
 def listing(values: Iterable[object], most: int = 10) -> str:

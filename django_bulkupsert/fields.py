@@ -66,3 +66,24 @@ def wanted(field: Field) -> str:
     if kind.endswith(("IntegerField", "AutoField")):
         return "an integer"
     return _WANTED.get(kind, f"a value of {type(field).__name__}")
+
+
+def related_key(field: Field, item: models.Model) -> Any:
+    """Return what a relation holds of an object: the value of the field that it points to.
+
+    Raises:
+        TypeError: The field is no relation, or to another model.
+        ValueError: The object is not saved.
+    """
+    related: Any = field.related_model if field.is_relation else None
+    if related is None or not isinstance(item, related._meta.concrete_model):
+        takes = f"takes {related._meta.label}" if related else "is no relation"
+        raise TypeError(f"an instance of {item._meta.label}, where the field {takes}")
+    target: Any = field.target_field  # type: ignore[attr-defined]
+    key = getattr(item, target.attname)
+    if item.pk is None or key is None:
+        raise ValueError(
+            "bulk_upsert() prohibited to prevent data loss due to unsaved related "
+            f"object '{field.name}'."
+        )
+    return key

@@ -85,11 +85,12 @@ def resolve_all(model: Model, names: Any, option: str) -> tuple[Field, ...]:
     fields: list[Field] = []
     for name in name_list(names, option, refused=Mapping):
         found = pk_fields(model) if name == "pk" else (resolve(model, name, option),)
-        if len(found) > 1 and option in ("rows", "fields"):
+        if len(found) > 1 and option in ("rows", "fields", "transform"):
             parts = listing([repr(field.name) for field in found])
             raise OptionError(f"{option}: the primary key is composite; name its fields, {parts}")
         for field in found:
             if field in fields:
-                raise OptionError(f"{option} names {field.name!r} twice, once as {name!r}")
+                alias = "" if name == field.name else f", once as {name!r}"
+                raise OptionError(f"{option} names {field.name!r} twice{alias}")
             fields.append(field)
     return tuple(fields)

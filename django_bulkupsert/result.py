@@ -15,7 +15,8 @@ class Status(str, Enum):
         CREATED: It was inserted.
         UPDATED: Its stored row was written.
         UNCHANGED: Its stored row already held the same values, and was left alone.
-        SKIPPED: It was not written though it would have changed something.
+        SKIPPED: It was held back, by ``where``, ``ignore_conflicts`` or ``duplicates``, or by a
+            trigger or a row-security policy.
     """
 
     CREATED = "created"
@@ -68,9 +69,8 @@ class UpsertResult:
         created: Rows that were inserted.
         updated: Rows whose stored row was written.
         unchanged: Rows whose stored row already held the same values, and was left alone.
-        skipped: Rows that were not written though they would have changed something: held back
-            by ``where``, ``ignore_conflicts`` or ``duplicates``, or swallowed by a trigger or a
-            row-security policy.
+        skipped: Rows that were held back by ``where``, ``ignore_conflicts`` or ``duplicates``, or
+            swallowed by a trigger or a row-security policy.
         rows: One per row of the input, in its order, if ``returning`` asks for them.
     """
 

@@ -123,6 +123,19 @@ class Rows:
         return Chunk(start, len(rows), texts)
 
 
+def check_rows(rows: Any) -> None:
+    """Check that rows can be walked.
+
+    Raises:
+        OptionError: They can't, or are one row.
+    """
+    if not isinstance(rows, Iterable) or isinstance(rows, Mapping | str | bytes):
+        raise OptionError(
+            "rows is an iterable of model instances, mappings or sequences, not one "
+            f"{type(rows).__name__}"
+        )
+
+
 def open_rows(
     model: Model,
     rows: Iterable[Any],
@@ -135,11 +148,6 @@ def open_rows(
         OptionError: ``fields`` doesn't go with rows of this kind.
         RowTypeError: The first row is of no kind that is taken, or of another model.
     """
-    if not isinstance(rows, Iterable) or isinstance(rows, Mapping | str | bytes):
-        raise OptionError(
-            "rows is an iterable of model instances, mappings or sequences, not one "
-            f"{type(rows).__name__}"
-        )
     iterator = iter(rows)
     for first in iterator:
         reader = reader_of(model, first, fields, column)

@@ -85,6 +85,12 @@ def any_fields(model: Model, match_fields: Any) -> Target:
     fields = resolve_all(model, match_fields, "match_fields")
     if not fields:
         raise MatchError("match_fields is empty; leave it out to match by primary key")
+    for field in fields:
+        if isinstance(field, models.AutoField):
+            raise MatchError(
+                f"match_fields names {field.name!r}, which the database draws; leave match_fields "
+                "out to match by primary key"
+            )
     return Target(fields, null_safe=True, is_unique=False)
 
 
@@ -116,6 +122,8 @@ def find(model: Model, unique_fields: Any, connection: Any) -> Target:
         )
     near = [reason for fields, reason in _deferrable(model) if set(fields) == set(wanted)]
     choices = listing(every, 25)
+    if any(target.name is not None and not target.is_plain for target in every):
+        choices += "; constraint= takes a name"
     raise MatchError(
         f"unique_fields: no unique constraint of {model._meta.label} covers exactly ({names})"
         f"{': ' + near[0] if near else ''}; there is {choices}"

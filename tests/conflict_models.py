@@ -220,6 +220,35 @@ class ByNothing(Thing):
     pass
 
 
+class LentKey(models.Model):
+    """A primary key that nobody draws."""
+
+    id = models.IntegerField(primary_key=True)
+    code = models.CharField(max_length=9, null=True, unique=True)
+    value = models.IntegerField(default=0)
+
+    objects = BulkUpsertManager()
+
+
+class Building(models.Model):
+    name = models.CharField(max_length=9, default="")
+
+    objects = BulkUpsertManager()
+
+
+class Room(Building):
+    during = DateRangeField(null=True)
+
+    objects = BulkUpsertManager()
+
+    class Meta:
+        constraints = [
+            ExclusionConstraint(
+                name="room_during", expressions=[("during", RangeOperators.OVERLAPS)]
+            )
+        ]
+
+
 class Amount(models.Model):
     """Keys that are spelled in several ways."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.db import IntegrityError, NotSupportedError, connection
 from django.db.models import F, Q
-from django.db.models.functions import Lower
+from django.db.models.functions import Length, Lower
 from django.test.utils import CaptureQueriesContext
 
 from django_bulkupsert import (
@@ -197,15 +197,20 @@ def test_options_reach_the_table_that_they_are_about(strategy):
 
 
 def test_clocks(strategy):
-    """A parent's auto_now is refreshed where its table is written."""
+    """A parent's auto_now is refreshed where any of the tables is written."""
     row = pizzeria("a")
     row.save()
     Place.objects.update(visited=NOON)
     Pizzeria.objects.bulk_upsert([row], strategy=strategy)
     assert Place.objects.get().visited == NOON
-    row.name = "new"
-    Pizzeria.objects.bulk_upsert([row], strategy=strategy)
-    assert Place.objects.get().visited > NOON
+    for name, value in (("name", "new"), ("ovens", 9)):
+        Place.objects.update(visited=NOON)
+        setattr(row, name, value)
+        result = Pizzeria.objects.bulk_upsert([row], returning=["visited"], strategy=strategy)
+        assert counts(result) == (0, 1, 0, 0)
+        stored = Place.objects.get().visited
+        assert stored > NOON
+        assert row.visited == stored == result.rows[0]["visited"]
 
 
 def test_several_parents(shape, strategy):
@@ -297,7 +302,11 @@ def test_related_objects(strategy):
         ({"unique_fields": ["cod"]}, OptionError, "did you mean code"),
         ({"constraint": "nope"}, MatchError, "named 'nope'"),
         ({"update_fields": {"ovens": F("stars")}}, OptionError, "Joined field references"),
-        ({"update_fields": ["restaurant_ptr"]}, OptionError, "the primary key, which an update"),
+        ({"update_fields": {"ovens": Excluded("stars")}}, OptionError, "is in another table"),
+        ({"transform": {"stars": Length("name")}}, OptionError, "Joined field references"),
+        ({"transform": {"pk": 5}}, OptionError, "a link to a parent, which stays"),
+        ({"transform": {"place_ptr": 5}}, OptionError, "a link to a parent, which stays"),
+        ({"update_fields": ["restaurant_ptr"]}, OptionError, "a link to a parent, which stays"),
         ({"transform": ["name"]}, OptionError, "transform takes a dict"),
         ({"returning": ["nope"]}, OptionError, "is no field"),
         ({"duplicates": "all"}, OptionError, "duplicates is"),
@@ -317,6 +326,9 @@ def test_rows_are_instances():
     with pytest.raises(RowTypeError, match="row 0"):
         Pizzeria.objects.bulk_upsert([Place(code="a")])
     assert Pizzeria.objects.bulk_upsert([]).total == 0
+    for rows in (None, 5, {"code": "a"}, "ab"):
+        with pytest.raises(OptionError, match="rows is an iterable of model instances"):
+            Pizzeria.objects.bulk_upsert(rows)
 
 
 def test_a_link_that_is_not_the_primary_key():

@@ -131,8 +131,8 @@ def test_errors_name_the_row_of_the_input(strategy):
     ("words", "reason"),
     [
         ({"fields": ["sku"]}, "mixed_keys is for rows that are mappings"),
-        ({"update_fields": ["price"]}, "'price' named, which no row gives"),
-        ({"transform": {"price": F("stock")}}, "'price' named, which no row gives"),
+        ({"update_fields": ["price"]}, "update_fields names 'price', which no row gives"),
+        ({"transform": {"price": F("stock")}}, "transform names 'price', which no row gives"),
         ({"update_fields": {"name": Excluded("price")}}, "'price', which the rows don't give"),
         ({"update_fields": ["prize"]}, "did you mean price"),
     ],

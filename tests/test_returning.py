@@ -208,7 +208,7 @@ def test_many_rows_come_back_in_order(kind, shape, strategy):
         (
             {"duplicates": "merge"},
             OptionError,
-            "duplicates is 'error', 'first' and 'last', not 'merge'",
+            "duplicates is 'error', 'first' or 'last', not 'merge'",
         ),
         ({"lock": "row"}, OptionError, "lock is None or 'table', not 'row'"),
     ],

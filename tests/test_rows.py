@@ -156,7 +156,7 @@ def test_one_column():
     [
         ({"sku": "b"}, "lacks 'name', which row 0 gives"),
         ({"sku": "b", "name": "n", "stock": 1}, "gives 'stock', which row 0 does not"),
-        ({"sku": "b", "stock": 1}, "lacks 'name', which row 0 gives and gives 'stock'"),
+        ({"sku": "b", "stock": 1}, "lacks 'name', which row 0 gives, and gives 'stock'"),
     ],
 )
 def test_mappings_with_differing_keys(row, reason, strategy):

@@ -4,21 +4,35 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.exceptions import FieldError, ValidationError
+from django.core.exceptions import FieldError
+from django.db import models
 from django.db.models import Value
 from django.db.models.sql import UpdateQuery
 
 from ..columns import Column
-from ..errors import OptionError
-from ..expressions import IncomingRow, Values, subquery_tables
-from ..fields import DatabaseDefault
+from ..encode import Fault
+from ..expressions import (
+    IncomingRow,
+    Values,
+    check_instance,
+    check_value,
+    refused_as,
+    subquery_tables,
+)
+from ..fields import DatabaseDefault, related_key
 from ..names import Model
 from ..server import is_enum
-from ..sql import Fragment, compose, raw
+from ..sql import Fragment, compose, raw, value
 
 
-def assignment(column: Column, expression: Any, compiler: Any) -> Fragment:
+def assignment(column: Column, expression: Any, compiler: Any, *, typed: bool = True) -> Fragment:
     """Do what Django's UPDATE does with an expression.
+
+    Args:
+        column: The column that it is for.
+        expression: The expression.
+        compiler: A compiler of updates of the column's table.
+        typed: Whether it is cast to the column's type, as the model has it.
 
     Raises:
         FieldError: It can't stand in an UPDATE, as Django says.
@@ -49,7 +63,8 @@ def assignment(column: Column, expression: Any, compiler: Any) -> Fragment:
         sql = placed % sql
     else:
         sql, params = placed
-    return _cast(column, Fragment(sql, tuple(params)))
+    fragment = Fragment(sql, tuple(params))
+    return _cast(column, fragment) if typed else fragment
 
 
 def _cast(column: Column, fragment: Fragment) -> Fragment:
@@ -78,29 +93,23 @@ class Assigned:
         self.model = model
         self.column = column
         option = f"update_fields, {column.field.name!r}"
-        if isinstance(expression, type):
-            raise OptionError(
-                f"{option}: the class {expression.__name__}, where an instance is wanted"
-            )
-        self.expression = (
-            expression if hasattr(expression, "resolve_expression") else Value(expression)
-        )
+        check_instance(expression, option)
+        self.expression = expression
         self._row = IncomingRow(model, option)
-        try:
-            self.fragment(lambda _field: raw("NULL"))
-            self._check_tables()
-        except OptionError:
-            raise
-        except (FieldError, TypeError, ValueError) as error:
-            raise OptionError(f"{option}: {error}") from error
-        except ValidationError as error:
-            raise OptionError(f"{option}: {' '.join(error.messages)}") from error
+        self._literal: Fragment | None = None
+        with refused_as(option):
+            if hasattr(expression, "resolve_expression"):
+                self._check()
+                self.fragment(lambda _field: raw("NULL"))
+            else:
+                self._literal = literal(column, expression, typed=self.is_typed)
         self.asked = tuple(self._row.fields)
 
     @property
     def is_typed(self) -> bool:
-        """Whether its SQL is of the column's very type."""
-        return self.column.base_type is not None or _is_enum(self.column)
+        """Whether its SQL is of the column's very type, if Django made the column."""
+        managed = self.model._meta.managed
+        return managed and (self.column.base_type is not None or _is_enum(self.column))
 
     def fragment(self, incoming: Values) -> Fragment:
         """Return the expression as SQL, of the column's type where a cast is safe.
@@ -108,8 +117,10 @@ class Assigned:
         Args:
             incoming: What the incoming row brings for a field.
         """
+        if self._literal is not None:
+            return self._literal
         self._row.values = incoming
-        return assignment(self.column, self.expression, self._compiler())
+        return assignment(self.column, self.expression, self._compiler(), typed=self.is_typed)
 
     def _compiler(self) -> Any:
         query = UpdateQuery(self.model)
@@ -117,13 +128,32 @@ class Assigned:
         query.get_initial_alias()
         return query.get_compiler(connection=self.column.connection)
 
-    def _check_tables(self) -> None:
-        """Refuse a subquery that reads the table which is being written: it sees it as it was."""
-        resolved = self.expression.resolve_expression(
-            self._compiler().query, allow_joins=False, for_save=True
-        )
+    def _check(self) -> None:
+        """Refuse what is no value, and a subquery that reads the table which is being written."""
+        query = self._compiler().query
+        resolved = self.expression.resolve_expression(query, allow_joins=False, for_save=True)
+        check_value(resolved, self.column.base_type)
         if self.model._meta.db_table in subquery_tables(resolved):
             raise FieldError(
                 f"a subquery reads {self.model._meta.label} itself, and would see its rows as "
                 "they were before the call; F() is the stored row"
             )
+
+
+def literal(column: Column, item: Any, *, typed: bool = True) -> Fragment:
+    """Return a value that is no expression as SQL of the column's type.
+
+    Raises:
+        ValueError: The column can't hold it.
+    """
+    if isinstance(item, models.Model):
+        item = related_key(column.field, item)
+    if item is None and not column.field.null:
+        raise ValueError("None, where the column takes no NULL")
+    try:
+        texts = column.encode([item])
+    except Fault as fault:
+        raise ValueError(fault.reason) from fault.__cause__
+    text = texts.values[0]
+    placed = (texts.cells or {}).get(0) or (raw("NULL") if text is None else value(text))
+    return _cast(column, placed) if typed else placed

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.exceptions import EmptyResultSet, FieldError, FullResultSet, ValidationError
+from django.core.exceptions import EmptyResultSet, FullResultSet
 from django.db import models
 from django.db.models import Q
 from django.db.models.sql import Query
 
 from ..errors import OptionError
-from ..expressions import IncomingRow, Values
+from ..expressions import IncomingRow, Values, check_instance, refused_as, subquery_tables
 from ..names import Model
 from ..sql import Fragment, raw
 
@@ -47,6 +47,18 @@ class Condition:
         except FullResultSet:
             return EVERYTHING
         return Fragment(f"({sql})" if sql else "true", tuple(params))
+
+    def check_tables(self, model: Model) -> None:
+        """Refuse a subquery that reads the table which is being written.
+
+        Raises:
+            OptionError: There is one.
+        """
+        if model._meta.db_table in subquery_tables(self.query.where):
+            raise OptionError(
+                f"where: a subquery reads {model._meta.label} itself, and would see its rows as "
+                "they were before the call; F() is the stored row"
+            )
 
 
 def _joined(query: Query) -> list[Model] | None:
@@ -95,14 +107,19 @@ def filtered(queryset: models.QuerySet[Any, Any], connection: Any) -> Condition 
     return Condition(outer, connection)
 
 
-def where(model: Model, condition: Any, row: IncomingRow, connection: Any) -> Condition:
+def where(
+    model: Model, condition: Any, row: IncomingRow, connection: Any, hint: str = ""
+) -> Condition:
     """Return the condition of ``where``, over the stored row and the incoming one.
 
     Raises:
         OptionError: It is no condition, or spans a relation.
         UnknownFieldError: Excluded names no field.
     """
-    if not (isinstance(condition, Q) or getattr(condition, "conditional", False)):
+    check_instance(condition, "where")
+    with refused_as("where"):
+        is_condition = isinstance(condition, Q) or getattr(condition, "conditional", False)
+    if not is_condition:
         raise OptionError(
             f"where takes a Q or another condition, not one {type(condition).__name__}; "
             'a comparison is written Q(price__lt=Excluded("price"))'
@@ -110,19 +127,15 @@ def where(model: Model, condition: Any, row: IncomingRow, connection: Any) -> Co
     query = Query(model)
     query.bulkupsert_row = row  # type: ignore[attr-defined]
     query.get_initial_alias()
-    try:
-        query.add_q(Q(condition))
-    except OptionError:
-        raise
-    except (FieldError, TypeError, ValueError) as error:
-        raise OptionError(f"where: {error}") from error
-    except ValidationError as error:
-        raise OptionError(f"where: {' '.join(error.messages)}") from error
     resolved = Condition(query, connection, row)
+    with refused_as("where"):
+        query.add_q(Q(condition))
+        resolved.models = _joined(query)
+        if resolved.models is not None:
+            resolved.fragment(lambda _field: raw("NULL"))
     if resolved.models is None:
         raise OptionError(
-            "where spans a relation, and may only read the stored row and the incoming one; "
-            "filter() the queryset by what is related"
+            f"where spans a relation, and may only read the stored row and the incoming one{hint}"
         )
     if query.where.contains_aggregate or query.where.contains_over_clause:
         raise OptionError("where holds an aggregate or a window expression; one row has none")

@@ -5,17 +5,24 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from django.core.exceptions import EmptyResultSet, FieldError, FullResultSet, ValidationError
-from django.db.models import Subquery, Value
+from django.core.exceptions import EmptyResultSet, FieldError, FullResultSet
+from django.db.models import Subquery
 from django.db.models.expressions import Col
 from django.db.models.sql import Query
 
 from ..columns import Column
-from ..errors import OptionError
-from ..expressions import Incoming, IncomingRow, Values
+from ..expressions import (
+    Incoming,
+    IncomingRow,
+    Values,
+    check_instance,
+    check_value,
+    refused_as,
+)
 from ..fields import Field
 from ..names import Model
 from ..sql import Fragment, raw
+from .assignments import literal
 
 
 class Term:
@@ -69,30 +76,17 @@ class Transform:
 
     def __init__(self, model: Model, column: Column, expression: Any) -> None:
         option = f"transform, {column.field.name!r}"
-        if isinstance(expression, type):
-            raise OptionError(
-                f"{option}: the class {expression.__name__}, where an instance is wanted"
-            )
-        if not hasattr(expression, "resolve_expression"):
-            expression = Value(expression, output_field=column.field)
+        check_instance(expression, option)
         self.model = model
         self.column = column
         self._row = IncomingRow(model, option)
-        query = Query(model)
-        query.bulkupsert_row = self._row  # type: ignore[attr-defined]
-        query.get_initial_alias()
-        try:
-            resolved = expression.resolve_expression(query, allow_joins=False)
-            if resolved.contains_aggregate or resolved.contains_over_clause:
-                raise FieldError("an aggregate or a window expression; one row has none")
-            self._expression = over_incoming(resolved, self._row)
-            self.fragment(lambda _field: raw("NULL"))
-        except OptionError:
-            raise
-        except (FieldError, TypeError, ValueError) as error:
-            raise OptionError(f"{option}: {error}") from error
-        except ValidationError as error:
-            raise OptionError(f"{option}: {' '.join(error.messages)}") from error
+        self._literal: Fragment | None = None
+        with refused_as(option):
+            if hasattr(expression, "resolve_expression"):
+                self._expression = self._resolved(expression)
+                self.fragment(lambda _field: raw("NULL"))
+            else:
+                self._literal = literal(Column.of(column.field, column.connection), expression)
         self.asked = tuple(self._row.fields)
 
     def fragment(self, incoming: Values) -> Fragment:
@@ -101,8 +95,18 @@ class Transform:
         Args:
             incoming: What the row brought for a field.
         """
+        if self._literal is not None:
+            return self._literal
         self._row.values = incoming
         return self.column.cast(_compiled(self._expression, self.model, self.column.connection))
+
+    def _resolved(self, expression: Any) -> Any:
+        query = Query(self.model)
+        query.bulkupsert_row = self._row  # type: ignore[attr-defined]
+        query.get_initial_alias()
+        resolved = expression.resolve_expression(query, allow_joins=False)
+        check_value(resolved, self.column.base_type)
+        return over_incoming(resolved, self._row)
 
 
 def over_incoming(node: Any, row: IncomingRow) -> Any:
@@ -117,6 +121,8 @@ def over_incoming(node: Any, row: IncomingRow) -> Any:
         field: Field = node.target
         row.note(field)
         return Incoming(node.alias, row, field)
+    if type(node).__name__ == "ColPairs":
+        raise FieldError("a primary key of several fields, where one value is wanted")
     if isinstance(node, Subquery | Query):
         raise FieldError("a subquery, which can't read the incoming row")
     sources: list[Any] = getattr(node, "get_source_expressions", list)()

@@ -12,7 +12,7 @@ from ..plans.inherited import InheritedPlan, is_inherited
 from ..plans.options import UpsertOptions
 from ..plans.upsert import UpsertPlan
 from ..result import UpsertResult
-from ..rows import open_rows
+from ..rows import check_rows, open_rows
 from . import mixed
 from .inherited import InheritedCall
 from .upsert import UpsertCall
@@ -22,8 +22,11 @@ def run(model: Model, rows: Iterable[Any], options: UpsertOptions, using: str) -
     """Upsert ``rows``; see ``BulkUpsertQuerySet.bulk_upsert`` for the meaning of each word."""
     connection = connections[using]
     if is_inherited(model):
-        return InheritedCall(InheritedPlan(model, options, connection)).run(rows)
+        inherited = InheritedPlan(model, options, connection)
+        check_rows(rows)
+        return InheritedCall(inherited).run(rows)
     plan = UpsertPlan(model, options, connection)
+    check_rows(rows)
     if options.mixed_keys:
         return mixed.run(plan, rows, lambda some, words: run(model, some, words, using))
     source = open_rows(plan.model, rows, plan.fields, plan.column)

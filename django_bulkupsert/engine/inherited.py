@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from django.db import models, transaction
 
-from ..errors import RowTypeError
+from ..errors import RowTypeError, counted_in
 from ..fields import Field
 from ..marks import Marks
 from ..names import Model, pk_fields
@@ -23,7 +23,7 @@ from ..readers.base import described
 from ..relations import Relation
 from ..result import ReturnedRow, Status, UpsertResult
 from ..rows import Rows
-from ..statements.questions import lookup
+from ..statements.questions import lock_table, lookup
 from .upsert import UpsertCall
 
 CallT = TypeVar("CallT", bound=UpsertCall)
@@ -52,10 +52,16 @@ class InheritedCall:
                 )
         self.told = [Told() for _ in self.objects]
         with transaction.atomic(using=self.alias):
+            if self.plan.options.lock is not None:
+                with self.plan.connection.cursor() as cursor:
+                    for plan in self.plan.plans.values():
+                        lock_table(plan.table).execute(cursor)
             if self.plan.finder is not None:
                 self._find(self.plan.finder)
             for table in self.plan.tables:
                 self._write(table)
+            for table, clocks in self.plan.clocks.items():
+                self._tick(table, clocks)
             stored = self._look_up()
         for marks, objects in self.marks:
             marks.apply(objects)
@@ -114,8 +120,10 @@ class InheritedCall:
         if not indexes:
             return
         plan = self.plan.plans[table]
-        call = self._call(UpsertCall, plan, indexes)
-        for row in call.run().rows:
+        with counted_in(indexes):
+            call = self._call(UpsertCall, plan, indexes)
+            result = call.run()
+        for row in result.rows:
             told = self.told[indexes[row.index]]
             told.statuses.append(row.status)
             told.skipped = row.status is Status.SKIPPED
@@ -123,6 +131,24 @@ class InheritedCall:
             for _, column in plan.returning or ():
                 told.values[column.field] = row[column.field.name]
                 told.old[column.field] = row.old and row.old[column.field.name]
+        self.marks.append((call.marks, [self.objects[index] for index in indexes]))
+
+    def _tick(self, table: Model, plan: UpsertPlan) -> None:
+        """Refresh a table's clocks for rows that were written in others, but not in it."""
+        place = self.plan.tables.index(table)
+        indexes = [
+            index
+            for index in self._left
+            if self.told[index].statuses[place] is Status.UNCHANGED
+            and self.told[index].status is not Status.UNCHANGED
+        ]
+        if not indexes:
+            return
+        call = self._call(UpsertCall, plan, indexes)
+        for row in call.run().rows:
+            told = self.told[indexes[row.index]]
+            for _, column in plan.returning or ():
+                told.values[column.field] = row[column.field.name]
         self.marks.append((call.marks, [self.objects[index] for index in indexes]))
 
     def _look_up(self) -> dict[int, Any]:
@@ -141,18 +167,24 @@ class InheritedCall:
     def _result(self, stored: Mapping[int, Any]) -> UpsertResult:
         counts: Counter[str] = Counter()
         rows = []
+        written = {told.pks[self.plan.model]: told for told in self.told if not told.skipped}
         for index, told in enumerate(self.told):
             counts[told.status.value] += 1
             values = {name: told.values.get(field) for name, field in self.plan.returning.items()}
             old = {name: told.old.get(field) for name, field in self.plan.returning.items()}
             found = stored.get(index)
+            there = told.status in (Status.UPDATED, Status.UNCHANGED)
             if found is not None:
                 values = {
                     name: getattr(found, f.attname) for name, f in self.plan.returning.items()
                 }
-                old = values
                 self._take_over(self.objects[index], found)
-            there = found is not None or told.status in (Status.UPDATED, Status.UNCHANGED)
+                # Left out as a duplicate, it has the old values of the one that was written.
+                kept = written.get(found.pk)
+                old = values
+                there = kept is None or kept.status is not Status.CREATED
+                if kept is not None:
+                    old = {name: kept.old.get(f) for name, f in self.plan.returning.items()}
             wanted = self.plan.options.returning_old and there
             rows.append(ReturnedRow(index, values, told.status, old if wanted else None))
         return UpsertResult(**counts, rows=rows if self.plan.returning else ())

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from django.db import transaction
 
-from ..errors import DuplicateKeysError, OptionError, RowError, RowTypeError, listing
-from ..fields import Field
+from ..errors import OptionError, RowTypeError, counted_in, listing
+from ..fields import Field, is_clock
 from ..names import Model, resolve_all
 from ..plans.options import UpsertOptions
 from ..plans.upsert import UpsertPlan
+from ..readers import reader_of
 from ..readers.base import described
 from ..result import UpsertResult
 
@@ -32,48 +33,66 @@ def run(
     options = replace(plan.options, mixed_keys=False)
     if options.fields is not None:
         raise OptionError("mixed_keys is for rows that are mappings, and fields= for sequences")
-    groups: dict[frozenset[Any], list[int]] = {}
-    held = []
+    groups: dict[frozenset[Field], list[int]] = {}
+    named: dict[frozenset[Any], dict[str, Field]] = {}
+    held: list[dict[str, Any]] = []
     for index, row in enumerate(rows):
         if not isinstance(row, Mapping):
             raise RowTypeError(index, None, f"{described(row)}, where mixed_keys takes mappings")
-        groups.setdefault(frozenset(row), []).append(index)
-        held.append(row)
-    given = {keys: resolve_all(plan.model, list(keys), "rows") for keys in groups}
-    named = dict.fromkeys((*(plan.update_fields or ()), *(t.column.field for t in plan.transforms)))
-    every = {field for fields in given.values() for field in fields}
-    never = [
-        field.name
-        for field in named
-        if groups and field not in every and plan.column(field) not in plan.assigned
-    ]
-    if never:
-        raise OptionError(f"{listing(map(repr, never))} named, which no row gives")
+        keys = frozenset(row)
+        if keys not in named:
+            fields = resolve_all(plan.model, list(row), "rows")
+            named[keys] = dict(zip(row, fields, strict=True))
+        names = named[keys]  # "country" and "country_id" are one
+        held.append({names[key].name: item for key, item in row.items()})
+        groups.setdefault(frozenset(names.values()), []).append(index)
+    _check_given(plan, groups)
+    narrowed = {given: _narrowed(plan.model, options, given) for given in groups}
+    for given, indexes in groups.items():
+        _check_group(plan, narrowed[given], held[indexes[0]], indexes[0])
     result = UpsertResult()
     with transaction.atomic(using=plan.connection.alias):
-        for keys, indexes in groups.items():
-            meant = _narrowed(plan.model, options, given[keys])
-            try:
-                some = write([held[index] for index in indexes], meant)
-            except RowError as error:
-                raise type(error)(indexes[error.index], error.field, error.reason) from error
-            except DuplicateKeysError as error:
-                places = [tuple(indexes[i] for i in rows) for rows in error.indexes]
-                raise DuplicateKeysError(
-                    error.fields, error.keys, places, more=error.more
-                ) from error
+        for given, indexes in groups.items():
+            with counted_in(indexes):
+                some = write([held[index] for index in indexes], narrowed[given])
             result += replace(
                 some, rows=[replace(row, index=indexes[row.index]) for row in some.rows]
             )
     return result
 
 
-def _narrowed(model: Model, options: UpsertOptions, given: Sequence[Field]) -> UpsertOptions:
+def _check_given(plan: UpsertPlan, groups: Iterable[frozenset[Field]]) -> None:
+    """Check that each field that an option names is given by some row."""
+    given = frozenset().union(*groups)
+    for option, fields in (
+        ("update_fields", plan.update_fields or ()),
+        ("transform", [each.column.field for each in plan.transforms]),
+    ):
+        never = [
+            repr(field.name)
+            for field in fields
+            if given and not (field in given or is_clock(field))
+            if plan.column(field) not in plan.assigned
+        ]
+        if never:
+            raise OptionError(f"{option} names {listing(never)}, which no row gives")
+
+
+def _check_group(plan: UpsertPlan, options: UpsertOptions, first: Any, index: int) -> None:
+    """Check that the rows of a group give what the options ask for, before any is written."""
+    own = UpsertPlan(plan.model, options, plan.connection)
+    try:
+        own.bind(reader_of(plan.model, first, None, own.column))
+    except OptionError as error:
+        raise type(error)(f"row {index}, and those with its keys: {error}") from error
+
+
+def _narrowed(model: Model, options: UpsertOptions, given: Collection[Field]) -> UpsertOptions:
     """Return the options for rows that give only some of what is named."""
     update, transform = options.update_fields, options.transform
     if update is not None and not isinstance(update, Mapping):
         fields = resolve_all(model, update, "update_fields")
-        update = [field.name for field in fields if field in given]
+        update = [field.name for field in fields if field in given or is_clock(field)]
     if transform is not None:
         fields = resolve_all(model, list(transform), "transform")
         transform = {

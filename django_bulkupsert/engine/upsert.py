@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -44,7 +44,7 @@ class UpsertCall(Faults):
             returns=self.returns,
             asked=asked,
             constants=source.reader.constants,
-            updates=write.updates,
+            updates=[column for column in write.updates if column not in plan.assigned],
             alias=self.connection.alias,
         )
 
@@ -74,7 +74,8 @@ class UpsertCall(Faults):
         because a key that is drawn must not run into a stored row and update that.
         """
         source, plan = self.source, self.plan
-        if not plan.matched_by_pk or plan.target is None or len(plan.pk) > 1:
+        made = any(transform.column in plan.pk for transform in plan.transforms)
+        if not plan.matched_by_pk or len(plan.pk) > 1 or made:
             return [None]
         return [part for part, n in ((True, source.with_pk), (False, source.without_pk)) if n]
 
@@ -110,9 +111,9 @@ class UpsertCall(Faults):
 
     def _matched_upsert(self, relation: Relation, *, locks: bool) -> MatchedUpsert:
         plan = self.plan
-        nulls = {*self.source.first_null, *(transform.column for transform in plan.transforms)}
-        nullable = [each for each in nulls if each.field.null]
-        return MatchedUpsert(**self._words(relation, None), nulls=nullable, locks=locks)
+        made = (each.column for each in plan.transforms if each.column.field.null)
+        nulls = {*self.source.first_null, *made}
+        return MatchedUpsert(**self._words(relation, None), nulls=nulls, locks=locks)
 
     def _words(self, relation: Relation, part: bool | None) -> dict[str, Any]:
         source = self.source
@@ -168,6 +169,8 @@ class UpsertCall(Faults):
         claimed = {row[0]: row for row in rows if row[0] is not None}
         counts = Counter(row[1] for row in rows)
         counts[Status.SKIPPED.code] -= len(rows) - len(claimed)
+        if len(claimed) < len(rows):
+            self._claim([row for row in rows if row[0] is None], claimed)
         lost = {ordinal for ordinal, row in claimed.items() if row[2] is None}
         if lost and upsert.matches:
             # Another call may have created them meanwhile: ask with a snapshot that sees them.
@@ -182,6 +185,16 @@ class UpsertCall(Faults):
             **{status.value: counts[status.code] for status in STATUSES},
             rows=self._returned(claimed) if self.plan.returning is not None else (),
         )
+
+    def _claim(self, strays: Iterable[Sequence[Any]], claimed: dict[int, Sequence[Any]]) -> None:
+        """Give written rows whose key a trigger has changed to the rows that matched them."""
+        last = 2 + len(self.plan.pk)
+        written = {tuple(row[2:last]): row for row in strays}
+        for ordinal, row in claimed.items():
+            stray = written.get(tuple(row[2:last]))
+            if stray is not None and row[1] == Status.SKIPPED.code:
+                before = last + len(self.returns)
+                claimed[ordinal] = (ordinal, *stray[1:before], *row[before:])
 
     def _returned(self, rows: Mapping[int, Sequence[Any]]) -> list[ReturnedRow]:
         """Return what the caller asked for of each row, in the order of the input."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from ..errors import OptionError, UnsupportedModel, listing
-from ..fields import Field
+from ..fields import Field, is_clock
 from ..names import Model, pk_fields, resolve_all
+from ..target import named
 from .options import UpsertOptions, check_options
 from .upsert import UpsertPlan
 
@@ -39,6 +40,7 @@ class InheritedPlan:
         matched: The one whose table has what rows are matched by; None: the primary key.
         returning: The fields to return, by the names that are to be theirs.
         plans: The plan of each table's own upsert.
+        clocks: The plans that only refresh the ``auto_now`` fields of a table that has some.
         finder: The plan of the search, where rows are matched in another than the first table.
     """
 
@@ -56,6 +58,7 @@ class InheritedPlan:
         self.returning = self._returning()
         self.finder: UpsertPlan | None = None
         self.plans = {table: self._plan(table) for table in self.tables}
+        self.clocks = dict(self._clocks())
 
     def _check(self) -> None:
         check_options(self.options)
@@ -84,6 +87,11 @@ class InheritedPlan:
                 if each.name == options.constraint
             ]
             found = owners[0] if owners else self.model
+            if named(found, options.constraint, self.connection).excludes:
+                raise UnsupportedModel(
+                    f"constraint: {options.constraint!r} is an exclusion constraint, and "
+                    f"{self.label} keeps its fields in several tables"
+                )
         elif options.unique_fields is not None:
             fields = resolve_all(self.model, options.unique_fields, "unique_fields")
             owned = {field.model for field in fields}
@@ -95,6 +103,11 @@ class InheritedPlan:
             if set(fields) & {key for table in self.tables for key in pk_fields(table)}:
                 return None
             found = owned.pop() if owned else self.model
+        elif options.ignore_conflicts:
+            raise OptionError(
+                f"ignore_conflicts needs unique_fields or constraint with {self.label}, which "
+                "keeps its fields in several tables"
+            )
         else:
             return None
         if len(self.roots) > 1:
@@ -112,9 +125,16 @@ class InheritedPlan:
             raise OptionError(
                 f"transform takes a dict of names and expressions, not one {type(given).__name__}"
             )
-        fields = resolve_all(self.model, given if words is None else list(words), option)
+        names = list(given)
+        fields = resolve_all(self.model, names, option)
+        keys = {key for table in self.tables for key in pk_fields(table)}
+        keys |= {link for table in self.tables for _, link in links(table)}
         split: dict[Model, Any] = {table: [] if words is None else {} for table in self.tables}
-        for field, name in zip(fields, given if words is None else list(words), strict=True):
+        for field, name in zip(fields, names, strict=True):
+            if field in keys:
+                raise OptionError(
+                    f"{option} names {name!r}, a primary key or a link to a parent, which stays"
+                )
             if words is None:
                 split[field.model].append(field.name)
             else:
@@ -128,6 +148,20 @@ class InheritedPlan:
             return {}
         plan = UpsertPlan(self.model, UpsertOptions(returning=names), self.connection)
         return {name: column.field for name, column in plan.returning or ()}
+
+    def _clocks(self) -> Iterator[tuple[Model, UpsertPlan]]:
+        for table in self.tables:
+            local: Any = table._meta.local_concrete_fields
+            names = [field.name for field in local if is_clock(field) and field.auto_now]
+            if names:
+                words = UpsertOptions(
+                    unique_fields=["pk"],
+                    update_fields=names,
+                    skip_unchanged=False,
+                    returning=[name for name, _ in self.plans[table].returning or ()],
+                    strategy=self.options.strategy,
+                )
+                yield table, UpsertPlan(table, words, self.connection)
 
     def _plan(self, table: Model) -> UpsertPlan:
         """Return the plan of a table's own upsert; the primary key always comes back."""
@@ -148,7 +182,16 @@ class InheritedPlan:
             words = by_pk
         elif words.ignore_conflicts and not first:
             words = by_pk
-        return UpsertPlan(table, words, self.connection)
+        plan = UpsertPlan(table, words, self.connection)
+        computed: tuple[Any, ...] = (*plan.assigned.values(), *plan.transforms)
+        for each in computed:
+            elsewhere = [repr(field.name) for field in each.asked if field.model is not table]
+            if elsewhere:
+                raise OptionError(
+                    f"{each.column.field.name!r} is to be computed of {listing(elsewhere)}, "
+                    "which is in another table"
+                )
+        return plan
 
 
 def links(table: Model) -> list[tuple[Model, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,15 @@ from ..errors import OptionError, listing
 
 #: The values of ``duplicates=``.
 DUPLICATES = ("error", "first", "last")
+
+#: The options that are either so or not.
+SWITCHES = (
+    "skip_unchanged",
+    "ignore_conflicts",
+    "returning_old",
+    "mixed_keys",
+    "preserve_sequence",
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,13 @@ class UpsertOptions:
     lock: str | None = None
     strategy: str | None = None
 
+    def __post_init__(self) -> None:
+        # What can be walked only once is walked here, since several may want to.
+        for name in ("fields", "unique_fields", "match_fields", "update_fields", "returning"):
+            given = getattr(self, name)
+            if isinstance(given, Iterator):
+                object.__setattr__(self, name, list(given))
+
 
 def check_options(options: UpsertOptions) -> None:
     """Check what can be told without the model.
@@ -53,15 +69,22 @@ def check_options(options: UpsertOptions) -> None:
     ):
         if len(names) > 1:
             raise OptionError(f"{listing(names)} are mutually exclusive")
-    for name, known in (("duplicates", DUPLICATES), ("lock", ("table",))):
+    for name in SWITCHES:
         given = getattr(options, name)
-        if given not in known and not (name == "lock" and given is None):
-            words = listing(map(repr, known)) if name == "duplicates" else "None or 'table'"
-            raise OptionError(f"{name} is {words}, not {given!r}")
+        if not isinstance(given, bool):
+            raise OptionError(f"{name} is True or False, not {given!r}")
+    if options.duplicates not in DUPLICATES:
+        raise OptionError(f"duplicates is 'error', 'first' or 'last', not {options.duplicates!r}")
+    if options.lock not in (None, "table"):
+        raise OptionError(f"lock is None or 'table', not {options.lock!r}")
     if options.returning_old and not options.returning:
         raise OptionError("returning_old needs returning, which names the fields")
-    if options.preserve_sequence and options.ignore_conflicts and not matches:
-        raise OptionError(
-            "preserve_sequence needs to know what rows are matched by; pass unique_fields or "
-            "constraint"
-        )
+    unknown = options.ignore_conflicts and not matches
+    for name, meant in (
+        ("preserve_sequence", options.preserve_sequence),
+        ("duplicates", options.duplicates != "error"),
+    ):
+        if unknown and meant:
+            raise OptionError(
+                f"{name} needs to know what rows are matched by; pass unique_fields or constraint"
+            )

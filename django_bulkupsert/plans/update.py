@@ -88,7 +88,13 @@ class UpdatePlan(Plan):
         self.incoming = IncomingRow(self.model, "where")
         self.where: Condition | None = None
         if options.where is not None:
-            self.where = where(self.model, options.where, self.incoming, connection)
+            self.where = where(
+                self.model,
+                options.where,
+                self.incoming,
+                connection,
+                "; filter() the queryset by what is related",
+            )
         self.returning = self.returned(options.returning)
         self.tables = self._tables(filter_)
 

@@ -10,10 +10,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.db.models import AutoField
+
 from ..columns import Column
 from ..compiling import Assigned, Condition, Term, Transform, where
 from ..errors import MatchError, OptionError, UnsupportedModel, listing
-from ..expressions import Excluded, IncomingRow, subquery_tables
+from ..expressions import Excluded, IncomingRow
 from ..fields import Field, is_clock, is_generated
 from ..names import Model, pk_fields, resolve_all
 from ..readers import Reader
@@ -78,11 +80,7 @@ class UpsertPlan(Plan):
         self.where: Condition | None = None
         if options.where is not None:
             self.where = where(self.model, options.where, self.incoming, connection)
-            if self.model._meta.db_table in subquery_tables(self.where.query.where):
-                raise OptionError(
-                    f"where: a subquery reads {self.model._meta.label} itself, and would see its "
-                    "rows as they were before the call; F() is the stored row"
-                )
+            self.where.check_tables(self.model)
         self.transforms = tuple(self._transforms(changed))
         self.returning = self.returned(options.returning)
 
@@ -104,8 +102,10 @@ class UpsertPlan(Plan):
             raise OptionError(
                 f"{option} takes a dict of names and expressions, not one {type(given).__name__}"
             )
-        fields = resolve_all(self.model, list(given), option)
-        return dict(zip(fields, given.values(), strict=True))
+        names = list(given)
+        resolve_all(self.model, names, option)  # each once
+        found = {name: resolve_all(self.model, [name], option) for name in names}
+        return {field: given[name] for name, fields in found.items() for field in fields}
 
     def _target(self) -> Target | None:
         options = self.options
@@ -155,6 +155,10 @@ class UpsertPlan(Plan):
             column = self.column(field)
             if is_clock(field) or is_generated(field):
                 raise OptionError(f"transform names {field.name!r}, which no row brings")
+            if isinstance(field, AutoField):
+                raise OptionError(
+                    f"transform names {field.name!r}, whose values the database draws"
+                )
             if column.base_type is None:
                 raise OptionError(
                     f"transform names {field.name!r}, whose type is "
@@ -253,6 +257,12 @@ class UpsertPlan(Plan):
             (f"transform, {each.column.field.name!r},", each.asked) for each in self.transforms
         ]
         for option, fields in asked:
+            for field in fields:
+                if is_clock(field):
+                    raise OptionError(
+                        f"{option} names {field.name!r}, which saving sets to the time of the "
+                        "call, whatever a row holds; Now() is that time"
+                    )
             _check_given(option, fields, reader)
 
     def _default_updates(self, reader: Reader) -> list[Field]:
@@ -273,7 +283,7 @@ def _clocks_of(reader: Reader) -> list[Field]:
 
 
 def _check_given(option: str, fields: Iterable[Field], reader: Reader) -> None:
-    given = (*reader.given, *_clocks_of(reader))
+    given = reader.given
     missing = [field.name for field in fields if field not in given]
     if missing:
         raise OptionError(

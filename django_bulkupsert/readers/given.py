@@ -11,9 +11,16 @@ from django.db import models
 
 from ..columns import Column
 from ..errors import OptionError, RowFieldsError, RowValueError, UnsavedRelatedError, listing
-from ..fields import Field, has_database_default, has_own_pre_save, is_clock, is_generated
+from ..fields import (
+    Field,
+    has_database_default,
+    has_own_pre_save,
+    is_clock,
+    is_generated,
+    related_key,
+)
 from ..names import Model, resolve_all
-from .base import Constant, Reader, check_types, described, is_sequence
+from .base import Constant, Reader, check_types, is_sequence
 
 
 class GivenReader(Reader):
@@ -84,27 +91,15 @@ class GivenReader(Reader):
         """Put the key in the place of a related object."""
         if not field.is_relation or set(map(type, values)) <= _KEY_TYPES:
             return values
-        related: Any = field.related_model
-        target: Any = field.target_field  # type: ignore[attr-defined]
-        keys = []
-        for offset, item in enumerate(values):
-            key = item
+        keys = list(values)
+        for offset, item in enumerate(keys):
             if isinstance(item, models.Model):
-                if not isinstance(item, related._meta.concrete_model):
-                    raise RowValueError(
-                        start + offset,
-                        field.name,
-                        f"{described(item)}, where the field takes {related._meta.label}",
-                    )
-                key = getattr(item, target.attname)
-                if item.pk is None or key is None:
-                    raise UnsavedRelatedError(
-                        start + offset,
-                        field.name,
-                        "bulk_upsert() prohibited to prevent data loss due to unsaved related "
-                        f"object '{field.name}'.",
-                    )
-            keys.append(key)
+                try:
+                    keys[offset] = related_key(field, item)
+                except TypeError as error:
+                    raise RowValueError(start + offset, field.name, str(error)) from None
+                except ValueError as error:
+                    raise UnsavedRelatedError(start + offset, field.name, str(error)) from None
         return keys
 
 
@@ -151,7 +146,7 @@ class MappingReader(GivenReader):
             reasons.append(f"lacks {listing(map(repr, missing))}, which row 0 gives")
         if extra:
             reasons.append(f"gives {listing(map(repr, extra))}, which row 0 does not")
-        raise RowFieldsError(start + offset, None, " and ".join(reasons)) from None
+        raise RowFieldsError(start + offset, None, ", and ".join(reasons)) from None
 
 
 class SequenceReader(GivenReader):

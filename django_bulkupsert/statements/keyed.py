@@ -85,16 +85,6 @@ class Keyed(Over):
         given = [compose("{part} IS NOT NULL", part=part) for part in self.key(row)]
         return [*given, *self.in_index(row)]
 
-    def keyless(self, row: str) -> Fragment:
-        """Return the condition that a row has no key."""
-        missing = [raw("false")]
-        if not self.null_safe:
-            missing += [compose("{part} IS NULL", part=part) for part in self.key(row)]
-        missing += [
-            compose("{condition} IS NOT TRUE", condition=each) for each in self.in_index(row)
-        ]
-        return compose("({missing})", missing=join(" OR ", missing))
-
     def equal(self, left: Iterable[Fragment], right: Iterable[Fragment], either: str) -> Fragment:
         """Return the condition that two keys are the same, as the conflict target sees it.
 
@@ -108,13 +98,17 @@ class Keyed(Over):
             AND,
             [
                 compose(
-                    either if self.null_safe and part.nullable else "{left} = {right}",
+                    either if self.null_safe and self.takes_null(part) else "{left} = {right}",
                     left=a,
                     right=b,
                 )
                 for part, a, b in zip(self.parts, left, right, strict=True)
             ],
         )
+
+    def takes_null(self, part: KeyPart) -> bool:
+        """Whether a part of the key may be NULL."""
+        return part.nullable
 
     def matched(self, row: str = "bu_r") -> Fragment:
         """Return the condition that a row's key is a stored row's."""

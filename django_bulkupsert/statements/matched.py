@@ -18,6 +18,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ..columns import Column
+from ..plans.keys import KeyPart
 from ..sql import EMPTY, Fragment, comma, compose, join, raw, unqualified
 from .over import AND, BY_HASH, alias
 from .proposed import SKIPPED
@@ -69,7 +70,14 @@ class MatchedUpsert(Upsert):
     def writes(self) -> list[Fragment]:
         """Return the CTEs that match and write."""
         updates = [] if self.leaves else [self._locked(), self._update()]
-        return [self._matches(), self._beside(), *updates, self.insert(raw("bu_i.s0 IS NULL"))]
+        new = raw("bu_i.s0 IS NULL")
+        if updates and self.locks:  # or what it matched is gone, now that it could be locked
+            new = raw("(bu_i.s0 IS NULL OR bu_i.ord NOT IN (SELECT bu_l.ord FROM bu_l))")
+        return [self._matches(), self._beside(), *updates, self.insert(new)]
+
+    def takes_null(self, part: KeyPart) -> bool:
+        """Whether a part of the key may be NULL."""
+        return part.column in self.nulls
 
     def matched(self, row: str = "bu_r") -> Fragment:
         """Return the condition that a row's key is a stored row's."""
@@ -124,12 +132,8 @@ class MatchedUpsert(Upsert):
         )
 
     def _locked(self) -> Fragment:
-        """Return the CTE bu_l; the server checks its conditions again on a row it waited for."""
+        """Return the CTE bu_l; a row that was waited for is one only if it still matches."""
         conditions = [raw("bu_i.s0 IS NOT NULL"), raw("bu_i.fate IS NULL")]
-        if self.plan.where is not None:
-            conditions.append(self.plan.where.fragment(self.brings("bu_i")))
-        if self.skips:
-            conditions.append(self.changed(self.write.compares, "bu_i"))
         if self.judges and not self.drops:
             conditions.append(raw("NOT EXISTS (SELECT 1 FROM bu_d)"))
         lock = compose(" FOR NO KEY UPDATE OF {table}", table=unqualified(self.plan.table))
@@ -162,6 +166,11 @@ class MatchedUpsert(Upsert):
             compose("{stored} = bu_l.{p}", stored=column.stored, p=alias("p", i))
             for i, column in enumerate(self.plan.pk)
         ]
+        # The server checks these on a row that it had to wait for as it is now.
+        if self.plan.where is not None:
+            same.append(self.plan.where.fragment(self.brings("bu_i")))
+        if self.skips:
+            same.append(self.changed(self.write.compares, "bu_i"))
         return compose(
             "bu_u AS (UPDATE {table} SET {set} FROM bu_l JOIN bu_i ON bu_i.ord = bu_l.ord "
             "WHERE {same} RETURNING {old}{returned})",
@@ -190,7 +199,7 @@ class MatchedUpsert(Upsert):
         """
         keys = [compose("bu_up.{k}", k=alias("k", i)) for i in range(len(self.plan.key))]
         inserted = compose(
-            " LEFT JOIN bu_up ON {same} AND bu_i.s0 IS NULL",
+            " FULL JOIN bu_up ON {same}",
             same=self.equal(self.key("bu_i"), keys, BY_HASH),
         )
         if self.leaves:
@@ -217,7 +226,7 @@ class MatchedUpsert(Upsert):
 
     def old(self, _names: Sequence[str], i: int) -> Fragment:
         """Return a column of the row as it was before."""
-        before = compose("bu_i.{w}", w=alias("w", self.returns.index(self.olds[i])))
+        before = compose("bu_i.{w}", w=alias("w", i))
         if not self.updated_by_old:
             return before
         return compose(

@@ -27,7 +27,7 @@ class Proposed(Keyed):
         per_row: Whether a row per input row is wanted, or counts.
         pk_given: Whether all (True), no (False) or only some (None) rows give a primary key.
         returns: Columns whose stored values are wanted, per row.
-        olds: Columns whose values before the write are wanted, per row.
+        olds: The first of them whose values before the write are wanted too.
     """
 
     write: Write
@@ -86,7 +86,18 @@ class Proposed(Keyed):
         Rows come back by key; those that have none (no match, or a NULL in the key) come back
         by a primary key that is given, or drawn by the statement.
         """
-        return self.per_row and (not self.matches or self.plan.may_lack_key)
+        first, *others = self.plan.pk
+        given = {*self.slot_of, *(each.column for each in self.constants)}
+        known = first in given or drawn(first, self.plan.table) is not None
+        known = known and all(column in given for column in others)
+        return self.per_row and known and (not self.matches or self.plan.may_lack_key)
+
+    @cached_property
+    def rekeys(self) -> bool:
+        """Whether an update may change the key: what an index's expression reads is assigned."""
+        assigned = {column.field for column in self.plan.assigned}
+        parts = [part for part in self.plan.key if part.column is None]
+        return any(field in assigned for part in parts for field in part.fields)
 
     @cached_property
     def numbers(self) -> bool:
@@ -95,9 +106,14 @@ class Proposed(Keyed):
         To be found by it, or so that a row which is there already brings its own, and draws
         none of the sequence (``preserve_sequence``).
         """
-        preserves = self.plan.options.preserve_sequence and self.matches and not self.leaves
+        return self.finds_by_pk or self.preserves
+
+    @cached_property
+    def preserves(self) -> bool:
+        """Whether a stored row's primary key is proposed again, so that none is drawn."""
+        wanted = self.plan.options.preserve_sequence and self.matches and not self.leaves
         draws = not self.plan.matched_by_pk and drawn(self.plan.pk[0], self.plan.table) is not None
-        return self.finds_by_pk or (preserves and draws)
+        return wanted and draws
 
     @cached_property
     def joins(self) -> bool:
@@ -179,8 +195,9 @@ class Proposed(Keyed):
             if incoming is not None:
                 inserted.append((column, self._or_stored(column, incoming)))
         given = {column for column, _ in inserted}
-        if self.plan.pk[0] not in self.slot_of and self.numbers:
+        if self.plan.pk[0] not in given and self.numbers:
             inserted.append((self.plan.pk[0], raw("bu_i.fresh")))
+            given.add(self.plan.pk[0])
         inserted += [
             (column, self._or_stored(column, EMPTY))
             for column in self.lent
@@ -215,15 +232,27 @@ class Proposed(Keyed):
             return None  # the column's own default draws it
         return compose("COALESCE({given}, {new})", given=given, new=new)
 
-    def fresh(self) -> Fragment:
-        """Return the primary key that a row has or will have: given, stored, or drawn."""
+    def fresh(self, row: str) -> Fragment:
+        """Return the primary key that a row to be written is proposed with: given, or drawn.
+
+        Args:
+            row: The row, beside what it matches.
+        """
         column = self.plan.pk[0]
         parts = [
-            self.incoming(column) if column in self.slot_of else None,
-            column.stored if self.matches else None,
+            self.incoming(column, row) if column in self.slot_of else None,
+            compose("{row}.s0", row=raw(row)) if self.preserves else None,
             drawn(column, self.plan.table),
         ]
-        return compose("COALESCE({parts})", parts=comma(part for part in parts if part is not None))
+        fresh = compose("COALESCE({parts})", parts=comma(p for p in parts if p is not None))
+        left = [compose("{row}.fate IS NOT NULL", row=raw(row))] if self.tells else []
+        if self.judges and not self.drops:
+            left.append(raw("EXISTS (SELECT 1 FROM bu_d)"))
+        if not left:
+            return fresh
+        return compose(
+            "CASE WHEN {left} THEN NULL ELSE {fresh} END", left=join(" OR ", left), fresh=fresh
+        )
 
 
 def status(status: Status) -> Fragment:

@@ -88,14 +88,19 @@ class Upsert(Proposed):
             columns.append(compose("{fate} AS fate", fate=self.fate()))
         elif self.filters:
             where.append(compose("{fate} IS NULL", fate=self.fate()))
-        if self.numbers:
-            columns.append(compose("{pk} AS fresh", pk=self.fresh()))
-        return compose(
-            "bu_i AS MATERIALIZED (SELECT {columns} FROM {source} WHERE {where})",
+        rows = compose(
+            "SELECT {columns} FROM {source} WHERE {where}",
             columns=comma(columns),
             source=source,
             where=join(AND, where or [raw("true")]),
         )
+        if self.numbers:
+            rows = compose(
+                "SELECT bu_j.*, {pk} AS fresh FROM ({rows}) AS bu_j",
+                pk=self.fresh("bu_j"),
+                rows=rows,
+            )
+        return compose("bu_i AS MATERIALIZED ({rows})", rows=rows)
 
     def beside_dropped(self, source: Fragment) -> Fragment:
         """Return rows, beside which of them are left out as duplicates."""
@@ -233,9 +238,10 @@ class Upsert(Proposed):
         template = "count(*) FILTER (WHERE {created})"
         if not self.joins:
             return compose(template, created=raw("bu_up.created")), raw("count(*)"), raw("bu_up")
+        # What was there is written under its primary key; what is new has another.
         wanted = raw(" AND bu_i.fate IS NULL" if self.tells else "")
         source = compose(
-            "bu_up LEFT JOIN bu_i ON {same}{wanted}", same=self._returned("bu_up"), wanted=wanted
+            "bu_up LEFT JOIN bu_i ON {same}{wanted}", same=self._stored("bu_up"), wanted=wanted
         )
         return compose(template, created=raw("bu_i.s0 IS NULL")), raw("count(*)"), source
 
@@ -290,16 +296,17 @@ class Upsert(Proposed):
     def found(self) -> tuple[list[str], Fragment]:
         """Return how the written rows are known, and the joins of the input to them.
 
-        A written row is found by its key, or, where a row has none, by its primary key. A full
-        join, where there is one, also brings what no input row claims: a trigger may have
-        changed its key.
+        A written row is found by its key; where a row may have none, or an update may change
+        it, also by the primary key that it had or was given. A full join, where there is one,
+        also brings what no input row claims: a trigger may have changed its key.
         """
         found: list[tuple[str, Fragment]] = []
         if self.matches:
             found.append(("bu_up", self._returned("bu_up")))
+        if self.rekeys or (self.finds_by_pk and self.matches):
+            found.append(("bu_same", self._stored("bu_same")))
         if self.finds_by_pk:
-            keyless = [self.keyless("bu_i")] if self.matches else []
-            found.append(("bu_fresh", self._numbered("bu_fresh", keyless)))
+            found.append(("bu_fresh", self._numbered("bu_fresh")))
         joinable = len(found) == 1 and all(
             part.column is not None and part.column in self.slot_of for part in self.parts
         )
@@ -330,15 +337,9 @@ class Upsert(Proposed):
         """Return a column of the row as it was before."""
         if not self.matches:
             return raw("NULL")
-        before = compose("bu_i.{w}", w=alias("w", self.returns.index(self.olds[i])))
-        if not self.told_by_old:
-            return before
-        return compose(
-            "CASE WHEN {written} THEN bu_up.{o} ELSE {before} END",
-            written=any_of([name for name in names if name == "bu_up"], "p0 IS NOT NULL"),
-            o=alias("o", i),
-            before=before,
-        )
+        if self.told_by_old:
+            return self._latest(names, "o", i, "w")
+        return compose("bu_i.{w}", w=alias("w", i))
 
     def _was(self, written: Fragment, created: Fragment) -> Fragment:
         """Return the condition that there was a row before."""
@@ -363,7 +364,15 @@ class Upsert(Proposed):
             same.append(compose(within, name=raw(name)))
         return join(AND, same)
 
-    def _numbered(self, name: str, where: Sequence[Fragment]) -> Fragment:
+    def _stored(self, name: str) -> Fragment:
+        """Return the condition that a written row is the stored one of an input row."""
+        same = [
+            compose("{name}.{p} = bu_i.{s}", name=raw(name), p=alias("p", i), s=alias("s", i))
+            for i in range(len(self.plan.pk))
+        ]
+        return join(AND, same)
+
+    def _numbered(self, name: str) -> Fragment:
         """Return the condition that a written row has the primary key of an input row."""
         same = [compose("{name}.p0 = bu_i.fresh", name=raw(name))]
         for i, column in enumerate(self.plan.pk[1:], 1):
@@ -375,7 +384,7 @@ class Upsert(Proposed):
                     given=self.incoming(column, "bu_i"),
                 )
             )
-        return join(AND, [*same, *where])
+        return join(AND, same)
 
 
 def any_of(names: Sequence[str], condition: str) -> Fragment:

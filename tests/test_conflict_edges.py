@@ -1,0 +1,423 @@
+"""What was once wrong: options that met, rows that went, keys that changed on the way."""
+
+from __future__ import annotations
+
+import threading
+
+import django
+import pytest
+from django.db import IntegrityError, connection, transaction
+from django.db.models import F, Q, Value
+from django.db.models.functions import Coalesce, Lower, NullIf, Trim
+
+from django_bulkupsert import (
+    DuplicateKeysError,
+    Excluded,
+    MatchError,
+    OptionError,
+    RowError,
+    UnsupportedModel,
+)
+
+from .conftest import run_threads, wait_for_lock
+from .models import (
+    NOON,
+    Account,
+    Code,
+    Lead,
+    Legacy,
+    LentKey,
+    Licensed,
+    NullableKey,
+    Place,
+    Product,
+)
+
+pytestmark = pytest.mark.django_db
+
+
+def counts(result) -> tuple[int, int, int, int]:
+    return result.created, result.updated, result.unchanged, result.skipped
+
+
+# A primary key that a transform makes ------------------------------------------------------
+
+
+def test_transform_of_a_key_that_is_drawn():
+    """Whether a row has a key that the database draws is told before any transform."""
+    for expression in (NullIf("id", Value(0)), Coalesce("id", Value(5))):
+        with pytest.raises(OptionError, match="'id', whose values the database draws"):
+            Product.objects.bulk_upsert([{"id": 0, "sku": "a"}], transform={"id": expression})
+
+
+def test_transform_of_a_key_that_is_given(kind, strategy):
+    """A primary key that rows bring may be filled in, and an empty one is an error."""
+    Code.objects.create(code="none", value=1)
+    rows, words = kind(Code, [{"code": "a", "value": 2}, {"code": "", "value": 3}])
+    words |= {"strategy": strategy}
+    result = Code.objects.bulk_upsert(
+        rows, transform={"code": Coalesce(NullIf("code", Value("")), Value("none"))}, **words
+    )
+    assert counts(result) == (1, 1, 0, 0)
+    assert dict(Code.objects.values_list("code", "value")) == {"a": 2, "none": 3}
+    rows, _ = kind(Code, [{"code": "a", "value": 2}, {"code": "", "value": 3}])
+    with pytest.raises(IntegrityError, match="row 1, field 'code'"):
+        Code.objects.bulk_upsert(rows, transform={"code": NullIf("code", Value(""))}, **words)
+
+
+# Other writers -----------------------------------------------------------------------------
+
+
+def meanwhile(ours, theirs):
+    """Run ``ours`` while ``theirs`` is not committed yet; return what it returned."""
+    found = []
+    errors = []
+    with transaction.atomic():
+        theirs()
+        work = threading.Thread(
+            target=lambda: errors.extend(run_threads(lambda: found.append(ours())))
+        )
+        work.start()
+        wait_for_lock()
+    work.join()
+    assert not errors
+    return found[0]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("change", ["delete", "rename"])
+def test_a_matched_row_that_goes(change, kind, strategy):
+    """A row that was matched, and is another or none when it could be locked, is inserted."""
+    lead = Lead.objects.create(name="a", score=1)
+    rows, words = kind(Lead, [{"name": "a", "score": 5}])
+
+    def ours():
+        return Lead.objects.bulk_upsert(
+            rows,
+            match_fields=["name"],
+            returning=["id", "name", "score"],
+            returning_old=True,
+            strategy=strategy,
+            **words,
+        )
+
+    def theirs():
+        if change == "delete":
+            lead.delete()
+        else:
+            Lead.objects.update(name="b")
+
+    result = meanwhile(ours, theirs)
+    assert counts(result) == (1, 0, 0, 0)
+    stored = Lead.objects.get(name="a")
+    assert result.rows[0].values == {"id": stored.pk, "name": "a", "score": 5}
+    assert result.rows[0].old is None
+    if isinstance(rows[0], Lead):
+        assert rows[0].pk == stored.pk
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("model", "field", "words"),
+    [
+        (NullableKey, "code", {"unique_fields": ["code"]}),
+        (Account, "email", {"constraint": "account_email"}),
+    ],
+)
+def test_a_key_that_changes_meanwhile(model, field, words, strategy):
+    """A row whose stored row gets another key meanwhile is a new one."""
+    stored = model.objects.create(**{field: "a"})
+    row = model(**{field: "a"})
+    value = "visits" if model is Account else "value"
+    setattr(row, value, 5)
+    result = meanwhile(
+        lambda: model.objects.bulk_upsert([row], strategy=strategy, **words),
+        lambda: model.objects.filter(pk=stored.pk).update(**{field: "other"}),
+    )
+    assert counts(result) == (1, 0, 0, 0)
+    assert row.pk == model.objects.get(**{field: "a"}).pk != stored.pk
+
+
+# Triggers that change keys -----------------------------------------------------------------
+
+
+TRIGGER = """
+CREATE FUNCTION rekey() RETURNS trigger LANGUAGE plpgsql AS
+  $$ BEGIN NEW.{column} := {change}; RETURN NEW; END $$;
+CREATE TRIGGER rekey BEFORE {event} ON {table} FOR EACH ROW EXECUTE FUNCTION rekey();
+"""
+
+REKEYED = {
+    "plain": (Product, "sku", "stock", {"unique_fields": ["sku"]}),
+    "nullable": (NullableKey, "code", "value", {"unique_fields": ["code"]}),
+    "expression": (Account, "email", "visits", {"constraint": "account_email"}),
+    "any": (Lead, "name", "score", {"match_fields": ["name"]}),
+}
+
+
+@pytest.mark.parametrize("per_row", [True, False])
+@pytest.mark.parametrize("event", ["INSERT", "UPDATE"])
+@pytest.mark.parametrize("case", REKEYED)
+def test_triggers_that_change_the_key(case, event, per_row, kind, strategy):
+    """A trigger may give a written row another key: the counts are right, and agree."""
+    model, field, value, words = REKEYED[case]
+    model.objects.create(**{field: "b", value: 1})
+    sql = TRIGGER.format(
+        column=field,
+        change=f"'z' || NEW.{field}",
+        event=event,
+        table=model._meta.db_table,
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+    rows, more = kind(model, [{field: "a" if event == "INSERT" else "b", value: 2}])
+    words = words | more | ({"returning": ["pk", field, value]} if per_row else {})
+    result = model.objects.bulk_upsert(rows, strategy=strategy, **words)
+    assert counts(result) == ((1, 0, 0, 0) if event == "INSERT" else (0, 1, 0, 0))
+    changed = model.objects.get(**{field: "za" if event == "INSERT" else "zb"})
+    assert getattr(changed, value) == 2
+    if per_row and (event == "UPDATE" or case in ("nullable", "expression")):
+        row = result.rows[0]
+        assert row.status == ("created" if event == "INSERT" else "updated")
+        assert row.values == {"pk": changed.pk, field: getattr(changed, field), value: 2}
+
+
+# A primary key among match_fields ----------------------------------------------------------
+
+
+def test_match_fields_that_the_database_draws():
+    """Rows are matched by primary key without a word, and by nothing that is drawn with one."""
+    with pytest.raises(MatchError, match="'id', which the database draws; leave match_fields out"):
+        Lead.objects.bulk_upsert([Lead(name="b")], match_fields=["id"])
+
+
+def test_match_fields_that_rows_bring(kind, strategy):
+    """A primary key that is not drawn is a field as any."""
+    Code.objects.create(code="a", value=1)
+    rows, words = kind(Code, [{"code": "a", "value": 2}, {"code": "b", "value": 3}])
+    result = Code.objects.bulk_upsert(rows, match_fields=["code"], strategy=strategy, **words)
+    assert counts(result) == (1, 1, 0, 0)
+
+
+# Old values of rows that are left out ------------------------------------------------------
+
+
+@pytest.mark.parametrize("which", ["first", "last"])
+def test_old_values_of_duplicates(which, kind, strategy):
+    """A row left out as a duplicate has the old values of the row that it means."""
+    Product.objects.create(sku="old", stock=1)
+    rows, words = kind(
+        Product, [{"sku": sku, "stock": n} for n, sku in enumerate(["a", "old", "a", "old"])]
+    )
+    result = Product.objects.bulk_upsert(
+        rows,
+        unique_fields=["sku"],
+        duplicates=which,
+        returning=["stock"],
+        returning_old=True,
+        strategy=strategy,
+        **words,
+    )
+    assert [row.old for row in result.rows] == [None, {"stock": 1}, None, {"stock": 1}]
+
+
+@pytest.mark.parametrize("unique", ["code", "number"])
+@pytest.mark.parametrize("which", ["first", "last"])
+def test_old_values_of_duplicates_in_several_tables(unique, which, strategy):
+    """So it is where a model has several tables."""
+    Licensed(code="old", name="0", number="old").save()
+    rows = [
+        Licensed(code=code, name=name, number=code)
+        for code, name in [("a", "1"), ("old", "2"), ("a", "3"), ("old", "4")]
+    ]
+    result = Licensed.objects.bulk_upsert(
+        rows,
+        unique_fields=[unique],
+        duplicates=which,
+        returning=["name", "number"],
+        returning_old=True,
+        strategy=strategy,
+    )
+    was = {"name": "0", "number": "old"}
+    assert [row.old for row in result.rows] == [None, was, None, was]
+
+
+# Primary keys that nothing gives -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("per_row", [True, False])
+def test_a_stored_row_lends_its_primary_key(per_row, strategy):
+    """Rows matched by another key need not give a primary key that is not drawn."""
+    LentKey.objects.create(id=7, code="a", value=1)
+    words = {"returning": ["id", "value"]} if per_row else {}
+    result = LentKey.objects.bulk_upsert(
+        [{"code": "a", "value": 2}], unique_fields=["code"], strategy=strategy, **words
+    )
+    assert counts(result) == (0, 1, 0, 0)
+    assert LentKey.objects.values_list("id", "value").get() == (7, 2)
+    if per_row:
+        assert result.rows[0].values == {"id": 7, "value": 2}
+    with pytest.raises(IntegrityError, match="row 0, field 'id': not given"):
+        LentKey.objects.bulk_upsert(
+            [{"code": "new"}], unique_fields=["code"], strategy=strategy, **words
+        )
+
+
+@pytest.mark.skipif(django.VERSION < (5, 2), reason="composite primary keys are new in Django 5.2")
+@pytest.mark.parametrize("some", [{}, {"tenant": 1}])
+def test_a_stored_row_lends_its_composite_key(some, strategy):
+    """Nor one of several fields."""
+    from .models import Composite
+
+    Composite.objects.create(tenant=1, number=1, code="a")
+    result = Composite.objects.bulk_upsert(
+        [{"code": "a", "value": 2, **some}],
+        unique_fields=["code"],
+        returning=["pk", "value"],
+        strategy=strategy,
+    )
+    assert counts(result) == (0, 1, 0, 0)
+    assert result.rows[0].values == {"tenant": 1, "number": 1, "value": 2}
+
+
+# Several tables ----------------------------------------------------------------------------
+
+
+def test_errors_name_the_row_of_the_input(strategy):
+    """An error's index is the row's in the whole input, also where some rows are left out."""
+    rows = [Licensed(code="a", name="n", number="a"), Licensed(code="a", name="n", number="b"),
+            Licensed(code="c", name="n", number="x" * 500)]  # fmt: skip
+    with pytest.raises(RowError, match="row 2, field 'number'"):
+        Licensed.objects.bulk_upsert(
+            rows, unique_fields=["code"], duplicates="first", strategy=strategy
+        )
+
+
+def test_ignore_conflicts_in_several_tables():
+    """What to do about any constraint of any table can't be said."""
+    with pytest.raises(OptionError, match="ignore_conflicts needs unique_fields or constraint"):
+        Licensed.objects.bulk_upsert([Licensed(code="a")], ignore_conflicts=True)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_lock_covers_the_search(strategy):
+    """With lock="table" a row that another call creates meanwhile is found."""
+
+    def ours(code):
+        return Licensed.objects.bulk_upsert(
+            [Licensed(code=code, name="n", number="x")],
+            unique_fields=["number"],
+            lock="table",
+            strategy=strategy,
+        )
+
+    assert counts(meanwhile(lambda: ours("b"), lambda: ours("a"))) == (0, 1, 0, 0)
+    assert Place.objects.get().code == "b"
+
+
+# Options that meet -------------------------------------------------------------------------
+
+
+def test_a_clock_that_is_assigned(strategy):
+    """An instance is not told the time of the call where another one is stored."""
+    Product.objects.create(sku="a")
+    product = Product(sku="a", stock=1)
+    Product.objects.bulk_upsert(
+        [product],
+        unique_fields=["sku"],
+        update_fields={"stock": Excluded("stock"), "updated": Value(NOON)},
+        returning=["updated"],
+        strategy=strategy,
+    )
+    assert Product.objects.get().updated == product.updated == NOON
+
+
+@pytest.mark.parametrize("which", ["first", "last", "error"])
+def test_preserve_sequence_and_duplicates(which, strategy):
+    """Rows that are left out, or refused, draw nothing."""
+    from .test_match_fields import last_value
+
+    before = last_value(Product)
+    words = {"unique_fields": ["sku"], "preserve_sequence": True, "strategy": strategy}
+    if which == "error":
+        with pytest.raises(DuplicateKeysError):
+            Product.objects.bulk_upsert([{"sku": "a"}] * 10, **words)
+    else:
+        Product.objects.bulk_upsert([{"sku": "a"}] * 10, duplicates=which, **words)
+    assert last_value(Product) - before - 1 == (0 if which == "error" else 1)
+
+
+def test_mixed_keys_and_clocks(strategy):
+    """A clock among update_fields is no field that rows have to give."""
+    Product.objects.create(sku="a")
+    Product.objects.update(updated=NOON)
+    result = Product.objects.bulk_upsert(
+        [{"sku": "a", "stock": 1}, {"sku": "b"}],
+        unique_fields=["sku"],
+        update_fields=["stock", "updated"],
+        mixed_keys=True,
+        strategy=strategy,
+    )
+    assert counts(result) == (1, 1, 0, 0)
+    assert Product.objects.get(sku="a").updated > NOON
+
+
+def test_expressions_over_a_tables_own_types(tables):
+    """Where Django did not make the table, an expression is of the column's own type."""
+    tables(
+        "CREATE TYPE mood AS ENUM ('sad', 'ok');"
+        "CREATE TABLE tests_legacy (id int PRIMARY KEY, mood mood)"
+    )
+    for update in ({"mood": "sad"}, {"mood": F("mood")},
+                   {"mood": Coalesce(Excluded("mood"), F("mood"))}):  # fmt: skip
+        rows = [{"id": 1, "mood": "ok"}]
+        Legacy.objects.bulk_upsert(rows, update_fields=update)
+        result = Legacy.objects.bulk_upsert(rows, update_fields=update)
+        assert result.updated == 1
+
+
+def test_exclusion_in_several_tables():
+    """A constraint that finds no row can't begin a search."""
+    from .models import Room
+
+    with pytest.raises(UnsupportedModel, match="is an exclusion constraint, and"):
+        Room.objects.bulk_upsert([Room()], constraint="room_during", ignore_conflicts=True)
+
+
+def test_mixed_spellings_of_a_key(strategy):
+    """A field under two of its names is one, and its rows are of one group."""
+    rows = [{"pk": 7, "sku": "a"}, {"id": 7, "sku": "b"}]
+    with pytest.raises(DuplicateKeysError, match="rows 0 and 1"):
+        Product.objects.bulk_upsert(rows, mixed_keys=True, strategy=strategy)
+    result = Product.objects.bulk_upsert(
+        rows, mixed_keys=True, duplicates="last", strategy=strategy
+    )
+    assert counts(result) == (1, 0, 0, 1)
+
+
+def test_options_of_a_group_are_checked_first(django_assert_num_queries):
+    """What the rows of a later group don't give is refused before any SQL, with the row."""
+    with (
+        django_assert_num_queries(0),
+        pytest.raises(OptionError, match="row 1, and those with its keys: where, Excluded"),
+    ):
+        Product.objects.bulk_upsert(
+            [{"sku": "a", "stock": 1}, {"sku": "b"}],
+            unique_fields=["sku"],
+            mixed_keys=True,
+            where=Q(stock__lt=Excluded("stock")),
+        )
+
+
+def test_transform_of_a_part_of_a_key(strategy):
+    """A NULL that a transform makes takes the key away."""
+    rows = [{"code": " "}, {"code": " "}, {"code": "A "}]
+    result = NullableKey.objects.bulk_upsert(
+        rows,
+        unique_fields=["code"],
+        transform={"code": NullIf(Lower(Trim("code")), Value(""))},
+        returning=["code"],
+        strategy=strategy,
+    )
+    assert counts(result) == (3, 0, 0, 0)
+    assert [row["code"] for row in result.rows] == [None, None, "a"]
