@@ -12,7 +12,7 @@ ifneq ($(filter-out psycopg2 psycopg,$(DRIVER)),)
 $(error DRIVER is psycopg2 or psycopg, not $(DRIVER))
 endif
 
-.PHONY: help demo test lint format types docs bench thresholds build tox clean
+.PHONY: help demo test lint format types docs bench costs thresholds build tox clean
 
 help:  ## Show this list.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ docs: $(VENV)/.dev  ## Build the docs into docs/_build.
 
 bench: $(VENV)/.bench  ## Measure bulk_update beside Django's and other packages'.
 	@$(PY) -m benchmarks.update
+
+costs: $(VENV)/.test  ## Measure what the options of bulk_upsert cost.
+	@$(PY) -m benchmarks.costs
 
 thresholds: $(VENV)/.test  ## Measure where one way to carry rows overtakes another.
 	@$(PY) -m benchmarks.thresholds

@@ -45,6 +45,8 @@ class BulkMethods:
         All or nothing: either every row is written, or none. Rows are locked in the order of
         their keys, so that calls which overlap don't deadlock. As with ``bulk_create``,
         ``save()`` is not called, no signal is sent, and a filter on the queryset plays no part.
+        Of a model with parents (multi-table inheritance) instances are taken, and each table
+        is written, parents first; ``where``, ``match_fields`` and ``mixed_keys`` are not.
 
         Args:
             rows: Any iterable, walked once: model instances, mappings of field names to
@@ -78,7 +80,8 @@ class BulkMethods:
                 fields): in the result's ``rows``, one per row of the input, and on instances.
             returning_old: Whether they are wanted as they were before the call, too.
             mixed_keys: Whether rows are mappings whose keys differ. Those with the same keys are
-                written as one call, one after the other, in one transaction; all are held.
+                written as one call, one after the other, in one transaction; all are held, and
+                duplicates are judged among those with the same keys.
             preserve_sequence: Draw no value of the primary key's sequence for rows that are
                 there already. It costs a join, and a lookup in the primary key per row.
             lock: "table": keep all other writers out of the table until the transaction ends.

@@ -108,6 +108,11 @@ def server_side_binding(transactional_db):
     connection.features.__dict__.pop("uses_server_side_binding", None)
 
 
+def counts(result) -> tuple[int, int, int, int]:
+    """Return how many rows were created, updated, unchanged and skipped."""
+    return result.created, result.updated, result.unchanged, result.skipped
+
+
 def run_threads(*works) -> list[BaseException]:
     """Run each in a thread with a connection of its own; return the errors."""
     errors: list[BaseException] = []

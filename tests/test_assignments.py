@@ -25,6 +25,7 @@ from django.test.utils import CaptureQueriesContext
 
 from django_bulkupsert import Excluded, OptionError, RowValueError, UnknownFieldError
 
+from .conftest import counts
 from .models import (
     NOON,
     PRICE,
@@ -41,10 +42,6 @@ from .models import (
 
 pytestmark = pytest.mark.django_db
 HOUR = datetime.timedelta(hours=1)
-
-
-def counts(result) -> tuple[int, int, int, int]:
-    return result.created, result.updated, result.unchanged, result.skipped
 
 
 # update_fields -----------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from django_bulkupsert import (
     UnsupportedModel,
 )
 
-from .conftest import run_threads, wait_for_lock
+from .conftest import counts, run_threads, wait_for_lock
 from .models import (
     NOON,
     Account,
@@ -34,10 +34,6 @@ from .models import (
 )
 
 pytestmark = pytest.mark.django_db
-
-
-def counts(result) -> tuple[int, int, int, int]:
-    return result.created, result.updated, result.unchanged, result.skipped
 
 
 # A primary key that a transform makes ------------------------------------------------------

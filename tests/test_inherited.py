@@ -18,6 +18,7 @@ from django_bulkupsert import (
     UnsupportedModel,
 )
 
+from .conftest import counts
 from .models import (
     NOON,
     Boat,
@@ -34,10 +35,6 @@ from .models import (
 )
 
 pytestmark = pytest.mark.django_db
-
-
-def counts(result) -> tuple[int, int, int, int]:
-    return result.created, result.updated, result.unchanged, result.skipped
 
 
 def shown(model=Pizzeria) -> dict[str, tuple]:

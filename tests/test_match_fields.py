@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 
 from django_bulkupsert import DuplicateKeysError, Excluded, MatchError, OptionError
 
-from .conftest import run_threads, wait_for_lock
+from .conftest import counts, run_threads, wait_for_lock
 from .models import (
     NOON,
     Account,
@@ -27,10 +27,6 @@ from .models import (
 )
 
 pytestmark = pytest.mark.django_db
-
-
-def counts(result) -> tuple[int, int, int, int]:
-    return result.created, result.updated, result.unchanged, result.skipped
 
 
 def leads() -> list[tuple]:

@@ -19,6 +19,7 @@ from django_bulkupsert import (
     UnknownFieldError,
 )
 
+from .conftest import counts
 from .models import NOON, Offer, Product
 
 pytestmark = pytest.mark.django_db
@@ -30,10 +31,6 @@ ROWS = [
     {"sku": "e", "name": "E", "stock": 5},
     {"sku": "f", "name": "F"},
 ]
-
-
-def counts(result) -> tuple[int, int, int, int]:
-    return result.created, result.updated, result.unchanged, result.skipped
 
 
 def test_rows_with_different_keys(shape, strategy):

@@ -14,7 +14,7 @@ from django.db.models.functions import Coalesce
 from django_bulkupsert import DuplicateKeysError, Excluded, OptionError, Status, UnknownFieldError
 
 from . import models
-from .conftest import run_threads, wait_for_lock
+from .conftest import counts, run_threads, wait_for_lock
 from .models import (
     NOON,
     Account,
@@ -29,10 +29,6 @@ from .models import (
 )
 
 pytestmark = pytest.mark.django_db
-
-
-def counts(result) -> tuple[int, int, int, int]:
-    return result.created, result.updated, result.unchanged, result.skipped
 
 
 # returning ---------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from django_bulkupsert import MatchError, MissingConstraintError, OptionError
 
+from .conftest import counts
 from .models import (
     NOON,
     Account,
@@ -25,10 +26,6 @@ from .models import (
 )
 
 pytestmark = pytest.mark.django_db
-
-
-def counts(result) -> tuple[int, int, int, int]:
-    return result.created, result.updated, result.unchanged, result.skipped
 
 
 # Named constraints -------------------------------------------------------------------------
