@@ -150,6 +150,14 @@ def refused_as(option: str) -> Iterator[None]:
         raise OptionError(f"{option}: {error}") from error
 
 
+def quoting(compiler: Any) -> Any:
+    """Have a compiler of Django's double the ``%`` of names, as a Fragment holds them."""
+    name = "quote_name" if hasattr(compiler, "quote_name") else "quote_name_unless_alias"
+    quote = getattr(compiler, name)
+    setattr(compiler, name, lambda identifier: quote(identifier).replace("%", "%%"))
+    return compiler
+
+
 def check_value(resolved: Any, column_type: Fragment | None) -> None:
     """Check that a resolved expression is one value of a row.
 

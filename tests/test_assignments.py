@@ -21,6 +21,7 @@ from django.db.models.functions import (
     Trim,
     Upper,
 )
+from django.db.models.lookups import GreaterThan, LessThan
 from django.test.utils import CaptureQueriesContext
 
 from django_bulkupsert import Excluded, OptionError, RowValueError, UnknownFieldError
@@ -733,3 +734,26 @@ def test_words_that_need_a_match():
     """Without a match there is no key that could stand twice."""
     with pytest.raises(OptionError, match="duplicates needs to know what rows are matched by"):
         Product.objects.bulk_upsert([{"sku": "a"}], ignore_conflicts=True, duplicates="last")
+
+
+@pytest.mark.parametrize(
+    ("where", "written"),
+    [
+        (GreaterThan(Excluded("stock"), F("stock")), 1),
+        (LessThan(Excluded("stock") * 2, F("stock")), 0),
+        (Q(GreaterThan(Length(Excluded("name")), 3)) | Q(stock=9), 0),
+        (Q(stock__lt=Greatest(Excluded("stock"), Value(0))), 1),
+        (Q(name__in=[Excluded("name"), Value("old")]), 1),
+        (Q(stock__range=(Excluded("stock") - 10, Excluded("stock"))), 1),
+    ],
+)
+def test_excluded_is_an_expression(where, written, strategy):
+    """Excluded stands on either side of a lookup, in lists, in arithmetic, inside functions."""
+    Product.objects.create(sku="a", stock=1, name="old")
+    result = Product.objects.bulk_upsert(
+        [{"sku": "a", "stock": 3, "name": "new"}],
+        unique_fields=["sku"],
+        where=where,
+        strategy=strategy,
+    )
+    assert counts(result) == (0, written, 0, 1 - written)

@@ -8,7 +8,7 @@ import django
 import pytest
 from django.db import IntegrityError, connection, transaction
 from django.db.models import F, Q, Value
-from django.db.models.functions import Coalesce, Lower, NullIf, Trim
+from django.db.models.functions import Coalesce, Concat, Lower, NullIf, Trim
 
 from django_bulkupsert import (
     DuplicateKeysError,
@@ -29,6 +29,7 @@ from .models import (
     LentKey,
     Licensed,
     NullableKey,
+    Odd,
     Place,
     Product,
 )
@@ -417,3 +418,41 @@ def test_transform_of_a_part_of_a_key(strategy):
     )
     assert counts(result) == (3, 0, 0, 0)
     assert [row["code"] for row in result.rows] == [None, None, "a"]
+
+
+def test_names_that_hold_placeholders(kind, strategy, image):
+    """Columns may be called anything, in every option; Django's own queries break on these."""
+    Odd.objects.bulk_upsert([{"key": 1, "percent": "a", "select": 1}], unique_fields=["key"])
+    rows, words = kind(Odd, [{"key": 1, "percent": "B ", "select": 2}])
+    result = Odd.objects.bulk_upsert(
+        rows,
+        unique_fields=["key"],
+        update_fields={
+            "percent": Concat(F("percent"), Excluded("percent")),
+            "select": F("select") + Excluded("select"),
+        },
+        where=Q(percent="a") & Q(percent__lt=Excluded("percent")) & ~Q(select=5),
+        transform={"percent": Lower(Trim("percent"))},
+        returning=["id", "percent", "select"],
+        returning_old=True,
+        strategy=strategy,
+        **words,
+    )
+    assert result.rows[0].status == "updated"
+    assert (result.rows[0]["percent"], result.rows[0]["select"]) == ("ab", 3)
+    assert (result.rows[0].old["percent"], result.rows[0].old["select"]) == ("a", 1)
+    rows, _ = kind(Odd, [{"key": 5, "percent": "ab", "select": 4}])
+    result = Odd.objects.bulk_upsert(
+        rows,
+        match_fields=["percent"],
+        update_fields=["select"],
+        where=Q(percent="ab", select__lt=Excluded("select")),
+        strategy=strategy,
+        **words,
+    )
+    assert counts(result) == (0, 1, 0, 0)
+    odd = Odd(key=1)
+    odd.percent = Concat(F("percent"), Value("%"))
+    odds = Odd.objects.filter(percent="ab")
+    assert odds.bulk_update([odd], ["percent"], match_fields=["key"], strategy=strategy) == 1
+    assert image(Odd) == ["(1,ab%,4)"]

@@ -16,6 +16,7 @@ from ..expressions import (
     Values,
     check_instance,
     check_value,
+    quoting,
     refused_as,
     subquery_tables,
 )
@@ -126,7 +127,7 @@ class Assigned:
         query = UpdateQuery(self.model)
         query.bulkupsert_row = self._row  # type: ignore[attr-defined]
         query.get_initial_alias()
-        return query.get_compiler(connection=self.column.connection)
+        return quoting(query.get_compiler(connection=self.column.connection))
 
     def _check(self) -> None:
         """Refuse what is no value, and a subquery that reads the table which is being written."""

@@ -10,7 +10,7 @@ from django.db.models import Q
 from django.db.models.sql import Query
 
 from ..errors import OptionError
-from ..expressions import IncomingRow, Values, check_instance, refused_as, subquery_tables
+from ..expressions import IncomingRow, Values, check_instance, quoting, refused_as, subquery_tables
 from ..names import Model
 from ..sql import Fragment, raw
 
@@ -37,7 +37,7 @@ class Condition:
         Args:
             incoming: What the incoming row brings for a field, if the condition asks for that.
         """
-        compiler = self.query.get_compiler(connection=self.connection)
+        compiler = quoting(self.query.get_compiler(connection=self.connection))
         if self.row is not None and incoming is not None:
             self.row.values = incoming
         try:

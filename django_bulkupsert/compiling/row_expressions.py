@@ -11,6 +11,7 @@ from django.db import models
 from django.db.models.sql import UpdateQuery
 
 from ..columns import Column
+from ..expressions import quoting
 from ..names import Model
 from ..sql import Fragment, compose, raw
 from .assignments import assignment
@@ -71,7 +72,7 @@ class RowExpressions:
             own = model is self.queryset.model._meta.concrete_model
             query: Any = self.queryset.query.chain(UpdateQuery) if own else UpdateQuery(model)
             query.get_initial_alias()
-            self._compilers[model] = query.get_compiler(connection=self.connection)
+            self._compilers[model] = quoting(query.get_compiler(connection=self.connection))
         return self._compilers[model]
 
     def value(self, column: Column, row: Fragment, otherwise: Fragment) -> Fragment:

@@ -17,6 +17,7 @@ from ..expressions import (
     Values,
     check_instance,
     check_value,
+    quoting,
     refused_as,
 )
 from ..fields import Field
@@ -136,7 +137,7 @@ def over_incoming(node: Any, row: IncomingRow) -> Any:
 
 
 def _compiled(resolved: Any, model: Model, connection: Any) -> Fragment:
-    compiler = Query(model).get_compiler(connection=connection)
+    compiler = quoting(Query(model).get_compiler(connection=connection))
     try:
         sql, params = compiler.compile(resolved)
     except EmptyResultSet:
