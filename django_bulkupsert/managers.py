@@ -83,7 +83,7 @@ class BulkMethods:
                 written as one call, one after the other, in one transaction; all are held, and
                 duplicates are judged among those with the same keys.
             preserve_sequence: Draw no value of the primary key's sequence for rows that are
-                there already. It costs a join, and a lookup in the primary key per row.
+                there already. It costs a join, if ``skip_unchanged`` does not need it anyway.
             lock: "table": keep all other writers out of the table until the transaction ends.
             strategy: How rows travel: "values", "unnest" or "copy". None: by their number, and
                 what they hold. The first two hold all rows in memory; "copy" a few thousand.
