@@ -6,6 +6,7 @@ import re
 
 import pytest
 from django.db import connection
+from django.db.models import F, Q
 
 from django_bulkupsert.plans.options import UpsertOptions
 from django_bulkupsert.plans.upsert import UpsertPlan
@@ -14,7 +15,7 @@ from django_bulkupsert.rows import open_rows
 from django_bulkupsert.statements.questions import duplicates, stored_rows
 from django_bulkupsert.statements.upsert import Upsert
 
-from .models import City, Code, NullableKey, Product
+from .models import City, Code, NullableKey, Plan, Product
 
 
 class Staged:
@@ -166,3 +167,25 @@ def test_values_travel_as_parameters(relation):
     sql = text(Product, rows, relation, unique_fields=["sku"])
     assert "swordfish" not in sql
     assert "424242" not in sql
+
+
+def test_values_of_options_travel_as_parameters(relation):
+    """Nor does a value of an option."""
+    secret = "swordfish'; DROP --"
+    sql = text(
+        Product,
+        [{"sku": "a", "name": "b", "stock": 424242}],
+        relation,
+        unique_fields=["sku"],
+        update_fields={"name": secret, "stock": F("stock") + 434343},
+        where=Q(name=secret) | Q(stock__lt=434343),
+    )
+    assert "swordfish" not in sql
+    assert not re.search(r"4[23]4[23]4[23]", sql)
+
+
+def test_a_condition_of_an_index_is_literal(db, relation):
+    """But what an index is made of stands in ON CONFLICT as the index has it."""
+    sql = text(Plan, [{"team": "a"}], relation, constraint="plan_team")
+    assert """ON CONFLICT ("team") WHERE""" in sql
+    assert """'it''s'""" in sql

@@ -475,3 +475,10 @@ class TestReturning:
         """Names that can't be returned are refused before any SQL."""
         with pytest.raises(OptionError, match=message):
             Product.objects.bulk_update(products, ["stock"], returning=names)
+
+
+@pytest.mark.parametrize("value", ["no", 1, None])
+def test_skip_unchanged_is_so_or_not(value):
+    """What is so or not is said by True or False."""
+    with pytest.raises(OptionError, match="skip_unchanged is True or False, not"):
+        Product.objects.bulk_update([Product(pk=1)], ["name"], skip_unchanged=value)

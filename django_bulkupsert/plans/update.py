@@ -78,6 +78,8 @@ class UpdatePlan(Plan):
             queryset.filter(pk__in=())  # Django says why not
         self.options = options
         self.queryset = queryset
+        if not isinstance(options.skip_unchanged, bool):
+            raise OptionError(f"skip_unchanged is True or False, not {options.skip_unchanged!r}")
         fields = self._fields()
         self.match = tuple(map(self.column, self._match(fields)))
         self.by_pk = set(self.match) == set(self.pk)
