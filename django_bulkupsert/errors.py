@@ -81,6 +81,7 @@ class DuplicateKeysError(BulkUpsertError, IntegrityError):
         keys: Up to ten of the keys, each as the tuple of its parts in PostgreSQL's text form.
         indexes: For each of ``keys``, the positions (from 0) of its rows in the input.
         more: Whether there are further ones.
+        choice: Whether it can be said which of a key's rows counts.
     """
 
     def __init__(
@@ -90,23 +91,28 @@ class DuplicateKeysError(BulkUpsertError, IntegrityError):
         indexes: Sequence[tuple[int, ...]],
         *,
         more: bool = False,
+        choice: bool = True,
     ) -> None:
+        advice = "pass each key once"
+        if choice:
+            advice += ", or say which of its rows counts: duplicates='first' or 'last'"
         shown = "; ".join(
             f"({', '.join(fields)}) = ({', '.join(key)}) in rows {listing(rows)}"
             for key, rows in zip(keys, indexes, strict=True)
         )
         super().__init__(
             "the input holds the same key more than once: "
-            f"{shown}{'; and more' if more else ''}; pass each key once, or say which of "
-            "its rows counts: duplicates='first' or 'last'"
+            f"{shown}{'; and more' if more else ''}; {advice}"
         )
         self.fields = tuple(fields)
         self.keys = list(keys)
         self.indexes = list(indexes)
         self.more = more
+        self.choice = choice
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return partial(type(self), more=self.more), (self.fields, self.keys, self.indexes)
+        rebuild = partial(type(self), more=self.more, choice=self.choice)
+        return rebuild, (self.fields, self.keys, self.indexes)
 
 
 class RowError(BulkUpsertError):
@@ -166,7 +172,9 @@ def counted_in(indexes: Sequence[int]) -> Iterator[None]:
         raise type(error)(indexes[error.index], error.field, error.reason) from error
     except DuplicateKeysError as error:
         places = [tuple(indexes[i] for i in rows) for rows in error.indexes]
-        raise DuplicateKeysError(error.fields, error.keys, places, more=error.more) from error
+        raise DuplicateKeysError(
+            error.fields, error.keys, places, more=error.more, choice=error.choice
+        ) from error
 
 
 def listing(values: Iterable[object], most: int = 10) -> str:

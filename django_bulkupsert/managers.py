@@ -46,7 +46,8 @@ class BulkMethods:
         their keys, so that calls which overlap don't deadlock. As with ``bulk_create``,
         ``save()`` is not called, no signal is sent, and a filter on the queryset plays no part.
         Of a model with parents (multi-table inheritance) instances are taken, and each table
-        is written, parents first; ``where``, ``match_fields`` and ``mixed_keys`` are not.
+        is written, parents first; not with ``where``, ``match_fields``, ``mixed_keys``, nor
+        with ``ignore_conflicts`` without a match.
 
         Args:
             rows: Any iterable, walked once: model instances, mappings of field names to

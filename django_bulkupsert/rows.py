@@ -37,6 +37,7 @@ class Rows:
         objects: The model instances pulled so far, where rows are instances; else None.
         count: How many rows were encoded so far.
         with_pk: How many of them gave a primary key.
+        nullable: The columns in which one of them may be NULL.
         first_null: Of each column in which one of them gave None: the first such row's position.
     """
 
@@ -47,6 +48,7 @@ class Rows:
         self.count = 0
         self.with_pk = 0
         self.first_null: dict[Column, int] = {}
+        self.nullable: set[Column] = set()
 
     @property
     def without_pk(self) -> int:
@@ -113,6 +115,8 @@ class Rows:
                 )
             if encoded.nulls and column not in self.first_null and None in given:
                 self.first_null[column] = start + list(given).index(None)
+            if encoded.nulls or encoded.cells or flags:
+                self.nullable.add(column)
             texts.append(encoded)
             if flags:
                 marks: list[str | None] = ["t" if flag else "f" for flag in flags]

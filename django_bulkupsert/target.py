@@ -7,7 +7,7 @@ covers exactly these (manual: INSERT, "ON CONFLICT Clause"); a constraint can be
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -15,7 +15,7 @@ from django.contrib.postgres.constraints import ExclusionConstraint
 from django.contrib.postgres.indexes import OpClass
 from django.db import models
 from django.db.backends.postgresql.schema import DatabaseSchemaEditor
-from django.db.models import F
+from django.db.models import F, Q
 from django.db.models.expressions import OrderBy
 
 from .errors import MatchError, OptionError, listing
@@ -110,7 +110,8 @@ def find(model: Model, unique_fields: Any, connection: Any) -> Target:
     covering = [target for target in known if set(target.fields) == set(wanted)]
     plain = [target for target in covering if target.is_plain]
     if plain:  # PostgreSQL takes every index that fits; one of them may hold NULLs for equal
-        return max(plain, key=lambda target: target.null_safe)
+        found = max(plain, key=lambda target: target.null_safe)
+        return replace(found, is_constraint=False)
     if len(covering) == 1:
         return covering[0]
     names = ", ".join(field.name for field in wanted)
@@ -159,6 +160,7 @@ def named(model: Model, name: Any, connection: Any) -> Target:
         target.name: target for target in targets(model, connection) if target.name is not None
     }
     if name in known:
+        _check_alone(known[name], targets(model, connection))
         return known[name]
     if any(index.name == name for index in meta.indexes):
         raise MatchError(f"constraint: the index {name!r} is not unique")
@@ -170,6 +172,33 @@ def named(model: Model, name: Any, connection: Any) -> Target:
         f"constraint: {meta.label} has no unique constraint or index named {name!r}; {hint}"
         f"{'' if names else '; unique fields are named by unique_fields'}"
     )
+
+
+def _check_alone(named: Target, known: Iterable[Target]) -> None:
+    """Check that PostgreSQL takes no other index for a conditional one.
+
+    It takes every one whose condition follows from the one that is asked for.
+
+    Raises:
+        MatchError: There is one: rows outside of the index that is named might be matched too.
+    """
+    if named.condition is None:
+        return
+    for other in known:
+        same = set(map(str, other.names)) == set(map(str, named.names))
+        if same and other.name != named.name and _follows(other.condition, named.condition):
+            raise MatchError(
+                f"constraint: where {named} holds, {other} does too, and PostgreSQL can't tell "
+                f"them apart; rows are matched by the latter"
+            )
+
+
+def _follows(condition: Any, given: Any) -> bool:
+    """Whether a condition is seen to follow from another: it is a part of it."""
+    if condition is None:
+        return True
+    plain = all(each.connector == Q.AND and not each.negated for each in (condition, given))
+    return plain and all(part in given.children for part in condition.children)
 
 
 def candidates(model: Model, connection: Any) -> Iterator[Target]:
@@ -200,7 +229,7 @@ def targets(model: Model, connection: Any) -> Iterator[Target]:
     for index in meta.indexes:
         if _is_unique(model, index, connection):
             yield Target(
-                _parts(model, index.fields, index.expressions),
+                _parts(model, [name for name, _ in index.fields_orders], index.expressions),
                 condition=index.condition or None,
                 name=index.name,
             )

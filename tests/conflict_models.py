@@ -8,7 +8,7 @@ from django.contrib.postgres.fields import ArrayField, DateRangeField, RangeOper
 from django.contrib.postgres.indexes import OpClass
 from django.db import models
 from django.db.models import F, Q
-from django.db.models.functions import Collate, Lower, Now, Upper
+from django.db.models.functions import Coalesce, Collate, Lower, Now, Upper
 
 from django_bulkupsert import BulkUpsertManager
 
@@ -132,7 +132,7 @@ class Indexed(models.Model):
 
     class Meta:
         indexes = [
-            UniqueIndex(fields=["a"], name="indexed_a"),
+            UniqueIndex(fields=["-a"], name="indexed_a"),
             UniqueIndex(fields=["b"], name="indexed_b", condition=Q(b__gt=0)),
             models.Index(fields=["c"], name="indexed_c"),
         ]
@@ -230,6 +230,63 @@ class LentKey(models.Model):
     objects = BulkUpsertManager()
 
 
+class EmptyIsNullField(models.CharField):
+    """Stores an empty text as NULL."""
+
+    def get_prep_value(self, value):
+        return super().get_prep_value(value) or None
+
+
+class Extension(models.Model):
+    name = models.CharField(max_length=9)
+    number = EmptyIsNullField(max_length=9, null=True)
+    value = models.IntegerField(default=0)
+
+    objects = BulkUpsertManager()
+
+
+class Overlapping(models.Model):
+    """One index holds what another holds, and some rows besides."""
+
+    sku = models.CharField(max_length=9)
+    gone = models.BooleanField(default=False)
+    kind = models.CharField(max_length=9, default="")
+    value = models.IntegerField(default=0)
+
+    objects = BulkUpsertManager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["sku"], name="over_live", condition=Q(gone=False)),
+            models.UniqueConstraint(
+                fields=["sku"], name="over_kind", condition=Q(gone=False, kind="x")
+            ),
+        ]
+
+
+class Nickname(models.Model):
+    """A key of one column or another."""
+
+    id = models.IntegerField(primary_key=True)
+    nick = models.CharField(max_length=9, null=True)
+    email = models.CharField(max_length=9, default="")
+
+    objects = BulkUpsertManager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(Coalesce("nick", "email"), name="nickname")]
+
+
+class Coded(models.Model):
+    """A text for a primary key, and another that may be missing."""
+
+    id = models.CharField(max_length=9, primary_key=True)
+    code = models.CharField(max_length=9, null=True, unique=True)
+    value = models.IntegerField(default=0)
+
+    objects = BulkUpsertManager()
+
+
 class Building(models.Model):
     name = models.CharField(max_length=9, default="")
 
@@ -259,6 +316,24 @@ class Amount(models.Model):
 
 
 if django.VERSION >= (5, 0):
+
+    class Computed(models.Model):
+        """Unique among rows that only the database can tell."""
+
+        sku = models.CharField(max_length=9)
+        quantity = models.IntegerField(default=0)
+        live = models.GeneratedField(
+            expression=Q(quantity__gt=0), output_field=models.BooleanField(), db_persist=True
+        )
+
+        objects = BulkUpsertManager()
+
+        class Meta:
+            constraints = [
+                models.UniqueConstraint(
+                    fields=["sku"], name="computed_live", condition=Q(live=True)
+                )
+            ]
 
     class Generated(models.Model):
         key = models.IntegerField(unique=True)

@@ -6,7 +6,8 @@ import threading
 
 import django
 import pytest
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, ProgrammingError, connection, transaction
+from django.db.backends.postgresql.psycopg_any import IsolationLevel, is_psycopg3
 from django.db.models import F, Q, Value
 from django.db.models.functions import Coalesce, Concat, Lower, NullIf, Trim
 
@@ -14,6 +15,7 @@ from django_bulkupsert import (
     DuplicateKeysError,
     Excluded,
     MatchError,
+    MissingConstraintError,
     OptionError,
     RowError,
     UnsupportedModel,
@@ -24,13 +26,20 @@ from .models import (
     NOON,
     Account,
     Code,
+    Coded,
+    Constrained,
+    Daily,
+    Extension,
     Lead,
     Legacy,
     LentKey,
     Licensed,
+    Nickname,
     NullableKey,
     Odd,
+    Overlapping,
     Place,
+    Plan,
     Product,
 )
 
@@ -456,3 +465,195 @@ def test_names_that_hold_placeholders(kind, strategy, image):
     odds = Odd.objects.filter(percent="ab")
     assert odds.bulk_update([odd], ["percent"], match_fields=["key"], strategy=strategy) == 1
     assert image(Odd) == ["(1,ab%,4)"]
+
+
+# Found by a second look --------------------------------------------------------------------
+
+
+def test_a_key_that_an_instance_brings(strategy):
+    """In several tables a new row keeps the key that it came with, wherever it is matched."""
+    row = Licensed(id=777, name="n", number="1", code="q")
+    assert Licensed.objects.bulk_upsert([row], unique_fields=["number"], strategy=strategy).created
+    assert Licensed.objects.get().pk == row.pk == 777
+
+
+def test_a_value_that_becomes_null(kind, strategy):
+    """What a field makes NULL of matches NULL."""
+    Extension.objects.create(name="a", number="")
+    for value in (2, 3):
+        rows, words = kind(Extension, [{"name": "a", "number": "", "value": value}])
+        result = Extension.objects.bulk_upsert(
+            rows, match_fields=["name", "number"], strategy=strategy, **words
+        )
+        assert counts(result) == (0, 1, 0, 0)
+    row = Extension(name="a", number="", value=4)
+    updated = Extension.objects.bulk_update(
+        [row], ["value"], match_fields=["name", "number"], strategy=strategy
+    )
+    assert updated == 1
+
+
+def test_indexes_that_postgresql_cannot_tell_apart():
+    """A conditional index beside one that holds its rows too is refused."""
+    with pytest.raises(MatchError, match=r"'over_live' .* does too"):
+        Overlapping.objects.bulk_upsert([{"sku": "a"}], constraint="over_kind")
+    row = {"sku": "a", "value": 1}
+    assert Overlapping.objects.bulk_upsert([row], constraint="over_live").created == 1
+    assert Overlapping.objects.bulk_upsert([row], constraint="over_live").unchanged == 1
+
+
+@pytest.mark.skipif(django.VERSION < (5, 0), reason="generated fields are new in Django 5.0")
+def test_a_condition_that_the_database_computes():
+    """Whether a row has a key has to be known before it is stored."""
+    from .models import Computed
+
+    with pytest.raises(MatchError, match="it reads 'live', which the database computes"):
+        Computed.objects.bulk_upsert([{"sku": "a"}], constraint="computed_live")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_first_of_two_goes(strategy):
+    """Of two rows that match, the one that is left comes back."""
+    first, second = (Lead.objects.create(name="a", score=n) for n in (1, 2))
+    row = Lead(name="a", score=9)
+    result = meanwhile(
+        lambda: Lead.objects.bulk_upsert(
+            [row],
+            match_fields=["name"],
+            update_fields=["score"],
+            returning=["id", "score"],
+            strategy=strategy,
+        ),
+        first.delete,
+    )
+    assert counts(result) == (0, 1, 0, 0)
+    assert result.rows[0].values == {"id": second.pk, "score": 9}
+    assert row.pk == second.pk
+
+
+def test_an_update_of_a_part_of_a_key(kind, strategy):
+    """A row is found whose key changes because only a part of what it is made of is set."""
+    Nickname.objects.create(id=1, nick=None, email="a")
+    rows, words = kind(Nickname, [{"id": 1, "nick": "a", "email": "b"}])
+    result = Nickname.objects.bulk_upsert(
+        rows,
+        constraint="nickname",
+        update_fields=["email"],
+        returning=["id", "email"],
+        strategy=strategy,
+        **words,
+    )
+    assert counts(result) == (0, 1, 0, 0)
+    assert result.rows[0].values == {"id": 1, "email": "b"}
+
+
+@pytest.mark.parametrize("per_row", [True, False])
+def test_a_text_key_that_rows_do_not_give(per_row, strategy):
+    """A stored row lends its primary key, be it a text that has a default."""
+    Coded.objects.create(id="1", code="a")
+    words = {"returning": ["id", "value"]} if per_row else {}
+    result = Coded.objects.bulk_upsert(
+        [{"code": "a", "value": 3}], unique_fields=["code"], strategy=strategy, **words
+    )
+    assert counts(result) == (0, 1, 0, 0)
+    assert Coded.objects.values_list("id", "value").get() == ("1", 3)
+
+
+def test_match_fields_that_are_all_the_same(strategy):
+    """A clock alone is a match too, if an odd one."""
+    for status in ("created", "updated"):
+        result = Daily.objects.bulk_upsert(
+            [{"count": 2 + (status == "updated"), "user": 2}],
+            match_fields=["day"],
+            returning=["id"],
+            strategy=strategy,
+        )
+        assert result.rows[0].status == status
+    assert result.rows[0]["id"] == Daily.objects.get().pk
+
+
+def test_server_binds_the_key(server_side_binding, strategy):
+    """Keys that hold literals are grouped by, whoever binds parameters."""
+    with pytest.raises(DuplicateKeysError, match="rows 0 and 1"):
+        Account.objects.bulk_upsert(
+            [{"email": "a"}, {"email": "A"}], constraint="account_email", strategy=strategy
+        )
+    Plan.objects.bulk_upsert(
+        [{"team": "a"}, {"team": "a"}], constraint="plan_team", duplicates="last", strategy=strategy
+    )
+
+
+def test_a_constraint_that_is_an_index_in_the_table(strategy):
+    """Fields are enough where the table's index has another name, or is no constraint."""
+    with connection.cursor() as cursor:
+        cursor.execute('ALTER TABLE tests_constrained DROP CONSTRAINT "plain"')
+        cursor.execute("CREATE UNIQUE INDEX other_name ON tests_constrained (a, b)")
+    result = Constrained.objects.bulk_upsert(
+        [{"a": 1, "b": 1}], unique_fields=["a", "b"], strategy=strategy
+    )
+    assert result.created == 1
+
+
+def test_a_key_and_more_in_several_tables():
+    """Fields that no constraint covers are refused, also where a primary key is among them."""
+    for names in (["id", "name"], ["place_ptr", "number"]):
+        with pytest.raises(OptionError, match="covers"):
+            Licensed.objects.bulk_upsert([Licensed(id=1, number="1")], unique_fields=names)
+
+
+def test_an_error_of_a_trigger_is_its_own(strategy):
+    """A trigger's mistake is not taken for a constraint that our table lacks."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION noted() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO "
+            "tests_lead (name, score, touched) VALUES ('x', 1, now()) ON CONFLICT (name) DO "
+            "NOTHING; RETURN NEW; END $$;"
+            "CREATE TRIGGER noted AFTER INSERT ON tests_product FOR EACH ROW "
+            "EXECUTE FUNCTION noted()"
+        )
+    with pytest.raises(ProgrammingError) as caught:
+        Product.objects.bulk_upsert([{"sku": "a"}], unique_fields=["sku"], strategy=strategy)
+    assert not isinstance(caught.value, MissingConstraintError)
+
+
+def test_advice_that_can_be_followed():
+    """Where nothing can be said about duplicates, nothing is advised."""
+    with pytest.raises(DuplicateKeysError, match=r"pass each key once$"):
+        Product.objects.bulk_upsert([{"id": 5, "sku": "a"}, {"id": 5, "sku": "b"}],
+                                    ignore_conflicts=True)  # fmt: skip
+
+
+@pytest.mark.django_db(transaction=True)
+def test_lock_table_under_one_snapshot(strategy):
+    """Where the first statement's snapshot is for all, the table is locked before it."""
+    connection.close()
+    options = connection.settings_dict["OPTIONS"]
+    level = IsolationLevel.REPEATABLE_READ
+    options["isolation_level"] = level if is_psycopg3 else int(level)
+    try:
+        result = meanwhile_twice(
+            lambda: Lead.objects.bulk_upsert(
+                [{"name": "a"}], match_fields=["name"], lock="table", strategy=strategy
+            )
+        )
+        assert sorted(map(counts, result)) == [(0, 0, 1, 0), (1, 0, 0, 0)]
+        assert Lead.objects.count() == 1
+    finally:
+        connection.close()
+        del options["isolation_level"]
+
+
+def meanwhile_twice(work):
+    """Run the same work twice, the second while the first is not committed yet."""
+    found = []
+    errors = []
+    with transaction.atomic():
+        found.append(work())
+        thread = threading.Thread(
+            target=lambda: errors.extend(run_threads(lambda: found.append(work())))
+        )
+        thread.start()
+        wait_for_lock()
+    thread.join()
+    assert not errors
+    return found

@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet, FieldError, FullResultSet
-from django.db.models import Subquery
+from django.db.models import CharField, Subquery, TextField
 from django.db.models.expressions import Col
 from django.db.models.sql import Query
 
@@ -40,6 +40,14 @@ class Term:
         self._row = IncomingRow(model, "constraint")
         self._over_incoming = over_incoming(self._resolved(), self._row)
         self.fields = tuple(self._row.fields)
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it is a text, or of a type that is not known."""
+        try:
+            return isinstance(self._over_incoming.output_field, CharField | TextField)
+        except FieldError:
+            return True
 
     def stored(self) -> Fragment:
         """Return it over the stored row."""

@@ -82,6 +82,7 @@ class Call(Generic[PlanT, ResultT]):
         """
         with self._atomic(), self.connection.cursor() as cursor:
             nested = bool(self.connection.savepoint_ids)
+            self.begin(cursor)
             staging = StagingRelation(self.connection, cursor, self.slots)
             with Loading(staging) as loading:
                 while rows := rows or self.source.pull(self.chunk_rows):
@@ -159,6 +160,9 @@ class Call(Generic[PlanT, ResultT]):
     def key(self) -> Any:
         """The columns by which rows are matched."""
         raise NotImplementedError
+
+    def begin(self, cursor: Any) -> None:
+        """Do what has to be done before a staging table is loaded."""
 
     def unstaged(self, chunk: Chunk) -> AbstractContextManager[Any]:
         """Make statements that need no staging table all or nothing."""

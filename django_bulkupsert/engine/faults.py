@@ -42,6 +42,7 @@ class Faults(Call[UpsertPlan, UpsertResult]):
             [tuple("NULL" if part is None else part for part in key) for _, *key in shown],
             [tuple(indexes) for indexes, *_ in shown],
             more=len(found) > MOST_KEYS,
+            choice=self.plan.target is not None,
         )
 
     def check_constraint(self, error: ProgrammingError) -> None:
@@ -51,9 +52,10 @@ class Faults(Call[UpsertPlan, UpsertResult]):
             MissingConstraintError: It is.
         """
         target = self.plan.target
-        state = diagnostics(error).sqlstate
-        if target is None or state not in ("42P10", "42704"):
-            return
+        found = diagnostics(error)
+        state = found.sqlstate
+        if target is None or found.context or state not in ("42P10", "42704"):
+            return  # with a context it is an error of a trigger's
         if state == "42704" and not target.is_constraint:
             return
         what = f"unique constraint {target}" if target.parts else f"constraint {target.name!r}"

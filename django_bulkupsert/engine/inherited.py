@@ -109,8 +109,9 @@ class InheritedCall:
         (root,) = self.plan.roots
         for index, (kept, pk) in finder.found.items():
             told = self.told[index]
-            told.pks[root] = pk
             told.same_as = kept
+            if pk is not None:
+                told.pks[root] = pk
             # The rows of one key share its row; all but one are left out.
             told.skipped = kept != index or (pk is not None and self.plan.options.ignore_conflicts)
 

@@ -15,7 +15,7 @@ from ..plans.options import UpsertOptions
 from ..plans.upsert import UpsertPlan
 from ..readers import reader_of
 from ..readers.base import described
-from ..result import UpsertResult
+from ..result import ReturnedRow, UpsertResult
 
 
 def run(
@@ -51,14 +51,14 @@ def run(
     for given, indexes in groups.items():
         _check_group(plan, narrowed[given], held[indexes[0]], indexes[0])
     result = UpsertResult()
+    returned: list[ReturnedRow] = []
     with transaction.atomic(using=plan.connection.alias):
         for given, indexes in groups.items():
             with counted_in(indexes):
                 some = write([held[index] for index in indexes], narrowed[given])
-            result += replace(
-                some, rows=[replace(row, index=indexes[row.index]) for row in some.rows]
-            )
-    return result
+            returned += [replace(row, index=indexes[row.index]) for row in some.rows]
+            result += replace(some, rows=())
+    return replace(result, rows=sorted(returned, key=lambda row: row.index) or ())
 
 
 def _check_given(plan: UpsertPlan, groups: Iterable[frozenset[Field]]) -> None:

@@ -79,7 +79,7 @@ class UpdateCall(Call[UpdatePlan, UpdateResult]):
             slots=self.slots,
             constants=self.source.reader.constants,
             count=self.source.count,
-            nulls=self.source.first_null.keys(),
+            nulls=self.source.nullable,
             locks=locks,
         )
 

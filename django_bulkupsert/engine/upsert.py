@@ -11,6 +11,7 @@ from django.db import (
     ProgrammingError,
     transaction,
 )
+from django.db.backends.postgresql.psycopg_any import IsolationLevel
 
 from ..marks import Marks
 from ..plans.upsert import UpsertPlan, Write
@@ -79,6 +80,16 @@ class UpsertCall(Faults):
             return [None]
         return [part for part, n in ((True, source.with_pk), (False, source.without_pk)) if n]
 
+    def begin(self, cursor: Any) -> None:
+        """Lock the table before the first statement, where that one's snapshot is for all.
+
+        Else it is locked as late as can be: when the rows are there.
+        """
+        level = getattr(self.connection, "isolation_level", None)
+        one_snapshot = level not in (None, IsolationLevel.READ_COMMITTED)
+        if self.plan.options.lock is not None and one_snapshot:
+            lock_table(self.plan.table).execute(cursor)
+
     def merge(self, cursor: Any, relation: Relation) -> UpsertResult:
         """Write the rows that a relation carries."""
         if self.plan.options.lock is not None:
@@ -112,7 +123,7 @@ class UpsertCall(Faults):
     def _matched_upsert(self, relation: Relation, *, locks: bool) -> MatchedUpsert:
         plan = self.plan
         made = (each.column for each in plan.transforms if each.column.field.null)
-        nulls = {*self.source.first_null, *made}
+        nulls = {*self.source.nullable, *made}
         return MatchedUpsert(**self._words(relation, None), nulls=nulls, locks=locks)
 
     def _words(self, relation: Relation, part: bool | None) -> dict[str, Any]:

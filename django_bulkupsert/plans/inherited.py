@@ -100,7 +100,7 @@ class InheritedPlan:
                     "unique_fields are in several tables, and no constraint covers them: "
                     f"{listing(field.model._meta.db_table for field in fields)}"
                 )
-            if set(fields) & {key for table in self.tables for key in pk_fields(table)}:
+            if set(fields) <= {key for table in self.tables for key in pk_fields(table)}:
                 return None
             found = owned.pop() if owned else self.model
         elif options.ignore_conflicts:

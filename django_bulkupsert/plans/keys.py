@@ -44,7 +44,7 @@ class KeyPart:
 
     def ordered(self, value: Fragment) -> Fragment:
         """Return what puts values of the part into an order that is the same everywhere."""
-        return compose('({value})::text COLLATE "C"', value=value)
+        raise NotImplementedError
 
 
 class ColumnPart(KeyPart):
@@ -97,6 +97,11 @@ class ExpressionPart(KeyPart):
     def of(self, incoming: Values) -> Fragment:
         """Return the expression over a row that brings these values."""
         return self.term.of(incoming)
+
+    def ordered(self, value: Fragment) -> Fragment:
+        """Return the value, or its bytes where it is a text, or may be one."""
+        template = '({value})::text COLLATE "C"' if self.term.is_text else "({value})"
+        return compose(template, value=value)
 
     def indexed(self) -> Fragment:
         """Return the expression, its collation outside."""

@@ -6,7 +6,7 @@ the first row tells: which fields are given, and so what is written.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from ..expressions import Excluded, IncomingRow
 from ..fields import Field, is_clock, is_generated
 from ..names import Model, pk_fields, resolve_all
 from ..readers import Reader
-from ..target import Target, any_fields, candidates, find, named, primary_key
+from ..target import Target, any_fields, find, named, primary_key
 from .base import Plan
 from .keys import KeyPart, key_part
 from .options import UpsertOptions, check_options
@@ -74,6 +74,13 @@ class UpsertPlan(Plan):
             self.key = tuple(key_part(self.model, p, self.column, connection) for p in parts)
             if self.target.condition is not None:
                 self.condition = Term(self.model, self.target.condition, connection)
+            read = [*self.key_fields, *(self.condition.fields if self.condition else ())]
+            made = [field.name for field in read if is_generated(field)]
+            if made:
+                raise MatchError(
+                    f"rows can't be matched by {self.target}: it reads {made[0]!r}, which the "
+                    "database computes when a row is stored"
+                )
         self._check_update_fields()
         self.assigned = self._assigned()
         self.incoming = IncomingRow(self.model, "where")
@@ -185,18 +192,6 @@ class UpsertPlan(Plan):
     def key_fields(self) -> list[Field]:
         """The fields that the key is made of."""
         return list(dict.fromkeys(field for part in self.key for field in part.fields))
-
-    def guessed_order(self, carried: Collection[Column]) -> tuple[Column, ...]:
-        """Return which of the carried columns give the order of locks, where there is no key.
-
-        Any unique index may be the one that waits, and the best guess is the first that is not
-        the primary key's.
-        """
-        for target in candidates(self.model, self.connection):
-            columns = tuple(map(self.column, target.fields))
-            if not target.is_pk and all(column in carried for column in columns):
-                return columns
-        return tuple(column for column in self.pk if column in carried)
 
     # What the first row tells -------------------------------------------------------------
 

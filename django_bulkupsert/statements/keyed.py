@@ -14,6 +14,7 @@ from ..fields import has_database_default
 from ..plans.keys import ColumnPart, KeyPart
 from ..plans.upsert import UpsertPlan
 from ..sql import Fragment, comma, compose, join, raw, value
+from ..target import candidates
 from .over import AND, BY_INDEX, Over
 
 
@@ -135,10 +136,21 @@ class Keyed(Over):
             ]
         else:
             ordered = [
-                column.ordered(self.slot_of[column].of(row))
-                for column in self.plan.guessed_order(self.slot_of)
+                column.ordered(self.slot_of[column].of(row)) for column in self._guessed_order()
             ]
         return comma([*ordered, compose("{row}.ord", row=raw(row))])
+
+    def _guessed_order(self) -> tuple[Column, ...]:
+        """Return which columns give the order of locks, where there is no key.
+
+        Any unique index may be the one that waits, and the best guess is the first that is not
+        the primary key's.
+        """
+        for target in candidates(self.plan.model, self.plan.connection):
+            columns = tuple(map(self.plan.column, target.fields))
+            if not target.is_pk and all(column in self.slot_of for column in columns):
+                return columns
+        return tuple(column for column in self.plan.pk if column in self.slot_of)
 
 
 def drawn(column: Column, table: Fragment) -> Fragment | None:

@@ -195,21 +195,31 @@ class MatchedUpsert(Upsert):
         """Return how the written rows are known, and the joins of the input to them.
 
         An input row's inserted row is found by its key; the first of those that it matches by
-        its primary key: so a row that was left out as a duplicate has it too.
+        its primary key: so a row that was left out as a duplicate has it too. If that one was
+        gone when it could be locked, the next.
         """
         keys = [compose("bu_up.{k}", k=alias("k", i)) for i in range(len(self.plan.key))]
+        joinable = any(part.column in self.slot_of for part in self.plan.key)
         inserted = compose(
-            " FULL JOIN bu_up ON {same}",
+            " {how} JOIN bu_up ON {same}",
+            how=raw("FULL" if joinable else "LEFT"),
             same=self.equal(self.key("bu_i"), keys, BY_HASH),
         )
         if self.leaves:
             return ["bu_up"], inserted
-        same = [
-            compose("bu_u.{p} = bu_i.{s}", p=alias("p", i), s=alias("s", i))
-            for i in range(len(self.plan.pk))
-        ]
-        updated = compose(" LEFT JOIN bu_u ON {same}", same=join(AND, same))
-        return ["bu_up", "bu_u"], compose("{a}{b}", a=inserted, b=updated)
+        updated = compose(" LEFT JOIN bu_u ON {same}", same=self._stored("bu_u"))
+        if not self.locks:
+            return ["bu_up", "bu_u"], compose("{a}{b}", a=inserted, b=updated)
+        numbers = range(len(self.plan.pk))
+        another = compose(
+            " LEFT JOIN (SELECT DISTINCT ON (bu_u.ord) bu_u.* FROM bu_u ORDER BY bu_u.ord, {p})"
+            " AS bu_w ON bu_w.ord = bu_i.ord AND ({s}) NOT IN (SELECT {l} FROM bu_l)",
+            p=comma(compose("bu_u.{p}", p=alias("p", i)) for i in numbers),
+            s=comma(compose("bu_i.{s}", s=alias("s", i)) for i in numbers),
+            l=comma(compose("bu_l.{p}", p=alias("p", i)) for i in numbers),
+        )
+        joined = compose("{a}{b}{c}", a=inserted, b=updated, c=another)
+        return ["bu_up", "bu_u", "bu_w"], joined
 
     def written(self, names: Sequence[str]) -> Fragment:
         """Return the condition that a row was written, be it to another than the first."""
@@ -224,13 +234,8 @@ class MatchedUpsert(Upsert):
         """Return the condition that a row was inserted."""
         return any_of(names[:1], "p0 IS NOT NULL")
 
-    def old(self, _names: Sequence[str], i: int) -> Fragment:
+    def old(self, names: Sequence[str], i: int) -> Fragment:
         """Return a column of the row as it was before."""
-        before = compose("bu_i.{w}", w=alias("w", i))
-        if not self.updated_by_old:
-            return before
-        return compose(
-            "CASE WHEN bu_u.p0 IS NOT NULL THEN bu_u.{o} ELSE {before} END",
-            o=alias("o", i),
-            before=before,
-        )
+        if self.updated_by_old:
+            return self._latest(names[1:], "o", i, "w")
+        return compose("bu_i.{w}", w=alias("w", i))

@@ -88,16 +88,18 @@ class Proposed(Keyed):
         """
         first, *others = self.plan.pk
         given = {*self.slot_of, *(each.column for each in self.constants)}
-        known = first in given or drawn(first, self.plan.table) is not None
+        known = first in self.slot_of or drawn(first, self.plan.table) is not None
         known = known and all(column in given for column in others)
         return self.per_row and known and (not self.matches or self.plan.may_lack_key)
 
     @cached_property
     def rekeys(self) -> bool:
-        """Whether an update may change the key: what an index's expression reads is assigned."""
+        """Whether an update may change the key: by some of what an index's expression reads."""
         assigned = {column.field for column in self.plan.assigned}
-        parts = [part for part in self.plan.key if part.column is None]
-        return any(field in assigned for part in parts for field in part.fields)
+        updated = {column.field for column in self.write.updates}
+        read = [set(part.fields) for part in self.plan.key if part.column is None]
+        # What sets all that it reads makes it the incoming key.
+        return any(fields & assigned or (fields & updated and fields - updated) for fields in read)
 
     @cached_property
     def numbers(self) -> bool:

@@ -7,20 +7,26 @@ from collections.abc import Sequence
 from ..columns import Column
 from ..sql import Fragment, comma, compose, join, raw
 from .keyed import Keyed
-from .over import AND
+from .over import AND, alias
 from .upsert import Upsert
 
 
 def duplicates(over: Keyed, most: int) -> Fragment:
     """Return: the positions of a key's rows, its parts as text; of keys that stand twice."""
+    keys = [alias("k", i) for i in range(len(over.parts))]
     return compose(
-        "{prelude}SELECT array_agg(bu_r.ord ORDER BY bu_r.ord), {texts} FROM {source} "
-        "WHERE {keyed} GROUP BY {key} HAVING count(*) > 1 ORDER BY min(bu_r.ord) LIMIT {most}",
+        "{prelude}SELECT array_agg(ord ORDER BY ord), {texts} FROM "
+        "(SELECT bu_r.ord, {named} FROM {source} WHERE {keyed}) AS bu_k "
+        "GROUP BY {keys} HAVING count(*) > 1 ORDER BY min(ord) LIMIT {most}",
         prelude=over.prelude(),
-        texts=comma(compose("{part}::text", part=part) for part in over.key()),
+        texts=comma(compose("{key}::text", key=key) for key in keys),
+        named=comma(
+            compose("{part} AS {key}", part=part, key=key)
+            for part, key in zip(over.key(), keys, strict=True)
+        ),
         source=over.relation.source(),
         keyed=join(AND, over.keyed()),
-        key=comma(over.key()),
+        keys=comma(keys),
         most=raw(str(most)),
     )
 

@@ -342,13 +342,15 @@ class Upsert(Proposed):
         return compose("bu_i.{w}", w=alias("w", i))
 
     def _was(self, written: Fragment, created: Fragment) -> Fragment:
-        """Return the condition that there was a row before."""
-        return compose(
-            "CASE WHEN {written} THEN ({created}) IS NOT TRUE ELSE {found} END",
-            written=written,
-            created=created,
-            found=raw("bu_i.s0 IS NOT NULL" if self.matches else "false"),
-        )
+        """Return the condition that there was a row before: as far as that was seen."""
+        if not self.matches:
+            return raw("false")
+        if self.told_by_old:
+            template = "CASE WHEN {written} THEN ({created}) IS NOT TRUE ELSE {found} END"
+        else:
+            template = "({found} AND ({created}) IS NOT TRUE)"
+        found = raw("bu_i.s0 IS NOT NULL")
+        return compose(template, written=written, created=created, found=found)
 
     def _returned(self, name: str) -> Fragment:
         """Return the condition that a written row has the key of an input row."""
