@@ -158,6 +158,33 @@ def quoting(compiler: Any) -> Any:
     return compiler
 
 
+def check_one_row(resolved: Any, field: Field) -> None:
+    """Check, in Django's words, that a resolved expression is over one row.
+
+    Raises:
+        FieldError: It is an aggregate, or over a window.
+    """
+    for found, what in (
+        (resolved.contains_aggregate, "Aggregate functions"),
+        (resolved.contains_over_clause, "Window expressions"),
+    ):
+        if found:
+            raise FieldError(f"{what} are not allowed in this query ({field.name}).")
+
+
+def check_tables(model: Model, node: Any) -> None:
+    """Check that no subquery of an expression reads the table which is being written.
+
+    Raises:
+        FieldError: One does.
+    """
+    if model._meta.db_table in subquery_tables(node):
+        raise FieldError(
+            f"a subquery reads {model._meta.label} itself, and would see its rows as they were "
+            "before the call; F() is the stored row"
+        )
+
+
 def check_value(resolved: Any, column_type: Fragment | None) -> None:
     """Check that a resolved expression is one value of a row.
 
@@ -166,13 +193,8 @@ def check_value(resolved: Any, column_type: Fragment | None) -> None:
         column_type: The type of the column that is to get it.
 
     Raises:
-        FieldError: It is an aggregate, an order, a condition where none is wanted, a key of
-            several fields.
+        FieldError: It is an order, a condition where none is wanted, a key of several fields.
     """
-    if resolved.contains_aggregate:
-        raise FieldError("Aggregate functions are not allowed in this query.")
-    if resolved.contains_over_clause:
-        raise FieldError("Window expressions are not allowed in this query.")
     if isinstance(resolved, OrderBy):
         raise FieldError("an order, where a value is wanted")
     if type(resolved).__name__ == "ColPairs":

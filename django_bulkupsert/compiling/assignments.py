@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.exceptions import FieldError
 from django.db import models
 from django.db.models import Value
 from django.db.models.sql import UpdateQuery
@@ -15,10 +14,11 @@ from ..expressions import (
     IncomingRow,
     Values,
     check_instance,
+    check_one_row,
+    check_tables,
     check_value,
     quoting,
     refused_as,
-    subquery_tables,
 )
 from ..fields import DatabaseDefault, related_key
 from ..names import Model
@@ -47,12 +47,7 @@ def assignment(column: Column, expression: Any, compiler: Any, *, typed: bool = 
             return column.cast(raw("NULL"))
         expression = Value(expression.value, output_field=field)
     resolved = expression.resolve_expression(compiler.query, allow_joins=False, for_save=True)
-    for found, what in (
-        (resolved.contains_aggregate, "Aggregate functions"),
-        (resolved.contains_over_clause, "Window expressions"),
-    ):
-        if found:
-            raise FieldError(f"{what} are not allowed in this query ({field.name}).")
+    check_one_row(resolved, field)
     prepared = field.get_db_prep_save(resolved, connection)
     if not hasattr(prepared, "as_sql"):  # a JSONField takes the value out of a Value
         return _cast(column, column.literal(prepared))
@@ -134,11 +129,7 @@ class Assigned:
         query = self._compiler().query
         resolved = self.expression.resolve_expression(query, allow_joins=False, for_save=True)
         check_value(resolved, self.column.base_type)
-        if self.model._meta.db_table in subquery_tables(resolved):
-            raise FieldError(
-                f"a subquery reads {self.model._meta.label} itself, and would see its rows as "
-                "they were before the call; F() is the stored row"
-            )
+        check_tables(self.model, resolved)
 
 
 def literal(column: Column, item: Any, *, typed: bool = True) -> Fragment:

@@ -10,7 +10,7 @@ from django.db.models import Q
 from django.db.models.sql import Query
 
 from ..errors import OptionError
-from ..expressions import IncomingRow, Values, check_instance, quoting, refused_as, subquery_tables
+from ..expressions import IncomingRow, Values, check_instance, quoting, refused_as
 from ..names import Model
 from ..sql import Fragment, raw
 
@@ -37,28 +37,24 @@ class Condition:
         Args:
             incoming: What the incoming row brings for a field, if the condition asks for that.
         """
-        compiler = quoting(self.query.get_compiler(connection=self.connection))
         if self.row is not None and incoming is not None:
             self.row.values = incoming
-        try:
-            sql, params = compiler.compile(self.query.where)
-        except EmptyResultSet:
-            return NOTHING
-        except FullResultSet:
-            return EVERYTHING
-        return Fragment(f"({sql})" if sql else "true", tuple(params))
+        found = compiled(self.query.where, self.query, self.connection)
+        if found is NOTHING or found is EVERYTHING:
+            return found
+        return Fragment(f"({found.text})" if found.text else "true", found.params)
 
-    def check_tables(self, model: Model) -> None:
-        """Refuse a subquery that reads the table which is being written.
 
-        Raises:
-            OptionError: There is one.
-        """
-        if model._meta.db_table in subquery_tables(self.query.where):
-            raise OptionError(
-                f"where: a subquery reads {model._meta.label} itself, and would see its rows as "
-                "they were before the call; F() is the stored row"
-            )
+def compiled(node: Any, query: Query, connection: Any) -> Fragment:
+    """Return a resolved expression or condition as Django compiles it for a query."""
+    compiler = quoting(query.get_compiler(connection=connection))
+    try:
+        sql, params = compiler.compile(node)
+    except EmptyResultSet:
+        return NOTHING
+    except FullResultSet:
+        return EVERYTHING
+    return Fragment(sql, tuple(params))
 
 
 def _joined(query: Query) -> list[Model] | None:
@@ -127,10 +123,9 @@ def where(
     query = Query(model)
     query.bulkupsert_row = row  # type: ignore[attr-defined]
     query.get_initial_alias()
-    resolved = Condition(query, connection, row)
     with refused_as("where"):
         query.add_q(Q(condition))
-        resolved.models = _joined(query)
+        resolved = Condition(query, connection, row)
         if resolved.models is not None:
             resolved.fragment(lambda _field: raw("NULL"))
     if resolved.models is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from django.core.exceptions import EmptyResultSet, FieldError, FullResultSet
+from django.core.exceptions import FieldError
 from django.db.models import CharField, Subquery, TextField
 from django.db.models.expressions import Col
 from django.db.models.sql import Query
@@ -16,14 +16,15 @@ from ..expressions import (
     IncomingRow,
     Values,
     check_instance,
+    check_one_row,
     check_value,
-    quoting,
     refused_as,
 )
 from ..fields import Field
 from ..names import Model
 from ..sql import Fragment, raw
 from .assignments import literal
+from .conditions import compiled
 
 
 class Term:
@@ -51,16 +52,16 @@ class Term:
 
     def stored(self) -> Fragment:
         """Return it over the stored row."""
-        return _compiled(self._resolved(), self.model, self.connection)
+        return compiled(self._resolved(), Query(self.model), self.connection)
 
     def of(self, incoming: Values) -> Fragment:
         """Return it over a row that brings these values."""
         self._row.values = incoming
-        return _compiled(self._over_incoming, self.model, self.connection)
+        return compiled(self._over_incoming, Query(self.model), self.connection)
 
     def indexed(self) -> Fragment:
         """Return it as the index has it: bare names, and literals that the planner can compare."""
-        found = _compiled(self._resolved(alias_cols=False), self.model, self.connection)
+        found = compiled(self._resolved(alias_cols=False), Query(self.model), self.connection)
         if not found.params:
             return found
         self.connection.ensure_connection()
@@ -107,13 +108,15 @@ class Transform:
         if self._literal is not None:
             return self._literal
         self._row.values = incoming
-        return self.column.cast(_compiled(self._expression, self.model, self.column.connection))
+        query = Query(self.model)
+        return self.column.cast(compiled(self._expression, query, self.column.connection))
 
     def _resolved(self, expression: Any) -> Any:
         query = Query(self.model)
         query.bulkupsert_row = self._row  # type: ignore[attr-defined]
         query.get_initial_alias()
         resolved = expression.resolve_expression(query, allow_joins=False)
+        check_one_row(resolved, self.column.field)
         check_value(resolved, self.column.base_type)
         return over_incoming(resolved, self._row)
 
@@ -142,14 +145,3 @@ def over_incoming(node: Any, row: IncomingRow) -> Any:
         [None if each is None else over_incoming(each, row) for each in sources]
     )
     return turned
-
-
-def _compiled(resolved: Any, model: Model, connection: Any) -> Fragment:
-    compiler = quoting(Query(model).get_compiler(connection=connection))
-    try:
-        sql, params = compiler.compile(resolved)
-    except EmptyResultSet:
-        return raw("false")
-    except FullResultSet:
-        return raw("true")
-    return Fragment(sql, tuple(params))

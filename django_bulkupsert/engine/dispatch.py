@@ -27,8 +27,11 @@ def run(model: Model, rows: Iterable[Any], options: UpsertOptions, using: str) -
         return InheritedCall(inherited).run(rows)
     plan = UpsertPlan(model, options, connection)
     check_rows(rows)
-    if options.mixed_keys:
-        return mixed.run(plan, rows, lambda some, words: run(model, some, words, using))
+    return mixed.run(plan, rows, _write) if options.mixed_keys else _write(plan, rows)
+
+
+def _write(plan: UpsertPlan, rows: Iterable[Any]) -> UpsertResult:
+    """Upsert the rows of one table, all of one kind."""
     source = open_rows(plan.model, rows, plan.fields, plan.column)
     if source is None:
         return UpsertResult()

@@ -117,22 +117,13 @@ class InheritedCall:
 
     def _write(self, table: Model) -> None:
         """Write what the rows have in a table."""
-        indexes = self._left
-        if not indexes:
-            return
         plan = self.plan.plans[table]
-        with counted_in(indexes):
-            call = self._call(UpsertCall, plan, indexes)
-            result = call.run()
-        for row in result.rows:
-            told = self.told[indexes[row.index]]
+        for told, row in self._run(plan, self._left):
             told.statuses.append(row.status)
             told.skipped = row.status is Status.SKIPPED
             told.pks[table] = row[pk_fields(table)[0].name]
             for _, column in plan.returning or ():
-                told.values[column.field] = row[column.field.name]
                 told.old[column.field] = row.old and row.old[column.field.name]
-        self.marks.append((call.marks, [self.objects[index] for index in indexes]))
 
     def _tick(self, table: Model, plan: UpsertPlan) -> None:
         """Refresh a table's clocks for rows that were written in others, but not in it."""
@@ -143,14 +134,20 @@ class InheritedCall:
             if self.told[index].statuses[place] is Status.UNCHANGED
             and self.told[index].status is not Status.UNCHANGED
         ]
+        self._run(plan, indexes)
+
+    def _run(self, plan: UpsertPlan, indexes: Sequence[int]) -> list[tuple[Told, ReturnedRow]]:
+        """Write some of the rows, and keep the values that came back."""
         if not indexes:
-            return
-        call = self._call(UpsertCall, plan, indexes)
-        for row in call.run().rows:
-            told = self.told[indexes[row.index]]
-            for _, column in plan.returning or ():
-                told.values[column.field] = row[column.field.name]
+            return []
+        with counted_in(indexes):
+            call = self._call(UpsertCall, plan, indexes)
+            rows = call.run().rows
         self.marks.append((call.marks, [self.objects[index] for index in indexes]))
+        told = [(self.told[indexes[row.index]], row) for row in rows]
+        for each, row in told:
+            each.values |= {c.field: row[c.field.name] for _, c in plan.returning or ()}
+        return told
 
     def _look_up(self) -> dict[int, Any]:
         """Return, by position, the stored objects of rows that were left out."""

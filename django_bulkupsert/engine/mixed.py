@@ -21,14 +21,14 @@ from ..result import ReturnedRow, UpsertResult
 def run(
     plan: UpsertPlan,
     rows: Iterable[Any],
-    write: Callable[[Sequence[Any], UpsertOptions], UpsertResult],
+    write: Callable[[UpsertPlan, Sequence[Any]], UpsertResult],
 ) -> UpsertResult:
     """Write groups of rows one after the other, in the order in which they begin.
 
     Args:
         plan: The plan of the whole.
         rows: The rows.
-        write: Upserts the rows of one group.
+        write: Upserts the rows of one group, by its own plan.
     """
     options = replace(plan.options, mixed_keys=False)
     if options.fields is not None:
@@ -47,15 +47,16 @@ def run(
         held.append({names[key].name: item for key, item in row.items()})
         groups.setdefault(frozenset(names.values()), []).append(index)
     _check_given(plan, groups)
-    narrowed = {given: _narrowed(plan.model, options, given) for given in groups}
-    for given, indexes in groups.items():
-        _check_group(plan, narrowed[given], held[indexes[0]], indexes[0])
+    plans = {
+        given: _planned(plan, _narrowed(plan.model, options, given), held[first], first)
+        for given, (first, *_) in groups.items()
+    }
     result = UpsertResult()
     returned: list[ReturnedRow] = []
     with transaction.atomic(using=plan.connection.alias):
         for given, indexes in groups.items():
             with counted_in(indexes):
-                some = write([held[index] for index in indexes], narrowed[given])
+                some = write(plans[given], [held[index] for index in indexes])
             returned += [replace(row, index=indexes[row.index]) for row in some.rows]
             result += replace(some, rows=())
     return replace(result, rows=sorted(returned, key=lambda row: row.index) or ())
@@ -78,13 +79,14 @@ def _check_given(plan: UpsertPlan, groups: Iterable[frozenset[Field]]) -> None:
             raise OptionError(f"{option} names {listing(never)}, which no row gives")
 
 
-def _check_group(plan: UpsertPlan, options: UpsertOptions, first: Any, index: int) -> None:
-    """Check that the rows of a group give what the options ask for, before any is written."""
+def _planned(plan: UpsertPlan, options: UpsertOptions, first: Any, index: int) -> UpsertPlan:
+    """Return the plan of a group, whose first row gives what the options ask for."""
     own = UpsertPlan(plan.model, options, plan.connection)
     try:
         own.bind(reader_of(plan.model, first, None, own.column))
     except OptionError as error:
         raise type(error)(f"row {index}, and those with its keys: {error}") from error
+    return own
 
 
 def _narrowed(model: Model, options: UpsertOptions, given: Collection[Field]) -> UpsertOptions:

@@ -7,10 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from django.db import (
-    ProgrammingError,
-    transaction,
-)
+from django.db import ProgrammingError, transaction
 from django.db.backends.postgresql.psycopg_any import IsolationLevel
 
 from ..marks import Marks
@@ -21,10 +18,7 @@ from ..rows import Chunk, Rows
 from ..server import created_by
 from ..statements.matched import MatchedUpsert
 from ..statements.over import Over
-from ..statements.questions import (
-    lock_table,
-    stored_rows,
-)
+from ..statements.questions import lock_table, stored_rows
 from ..statements.upsert import Upsert
 from .faults import Faults
 

@@ -15,7 +15,7 @@ from django.db.models import AutoField
 from ..columns import Column
 from ..compiling import Assigned, Condition, Term, Transform, where
 from ..errors import MatchError, OptionError, UnsupportedModel, listing
-from ..expressions import Excluded, IncomingRow
+from ..expressions import Excluded, IncomingRow, check_tables, refused_as
 from ..fields import Field, is_clock, is_generated
 from ..names import Model, pk_fields, resolve_all
 from ..readers import Reader
@@ -87,7 +87,8 @@ class UpsertPlan(Plan):
         self.where: Condition | None = None
         if options.where is not None:
             self.where = where(self.model, options.where, self.incoming, connection)
-            self.where.check_tables(self.model)
+            with refused_as("where"):
+                check_tables(self.model, self.where.query.where)
         self.transforms = tuple(self._transforms(changed))
         self.returning = self.returned(options.returning)
 

@@ -37,35 +37,10 @@ class MatchedUpsert(Upsert):
     nulls: Collection[Column]
     locks: bool
 
-    @property
-    def lends(self) -> bool:
-        """Whether a stored row lends columns: an UPDATE needs none."""
-        return False
-
-    @property
-    def joins(self) -> bool:
-        """Whether stored rows tell an insert from an update: each is a statement here."""
-        return False
-
-    @property
-    def finds_by_pk(self) -> bool:
-        """Whether rows are found by a primary key: every row has a key here."""
-        return False
-
-    @property
-    def numbers(self) -> bool:
-        """Whether rows get their primary key before the insert: only new ones are inserted."""
-        return False
-
-    @property
-    def tells(self) -> bool:
-        """Whether each row is told apart."""
-        return True
-
-    @property
-    def filters(self) -> bool:
-        """Whether stored rows are looked at."""
-        return True
+    # An UPDATE needs no column lent, tells itself from an INSERT, and draws no primary key; each
+    # row has a key, by which it is found, and is looked at beside what it matches.
+    lends = joins = finds_by_pk = numbers = told_by_old = False
+    tells = filters = True
 
     def writes(self) -> list[Fragment]:
         """Return the CTEs that match and write."""
@@ -87,11 +62,6 @@ class MatchedUpsert(Upsert):
     def conflict(self) -> Fragment:
         """Return no ON CONFLICT clause."""
         return EMPTY
-
-    @property
-    def told_by_old(self) -> bool:
-        """Whether what is inserted is beside what it was before: there was nothing."""
-        return False
 
     @property
     def updated_by_old(self) -> bool:
