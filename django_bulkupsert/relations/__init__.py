@@ -28,10 +28,10 @@ __all__ = [
 #: The values of ``strategy=``; "copy" is the staging table.
 STRATEGIES = ("values", "unnest", "copy")
 
-#: Most rows that go by unnest on their own accord. Set by benchmarks/thresholds.py: a third
-#: faster than the staging table up to 500 rows, and level with it from 2,000 to 5,000.
+#: Most rows that go by unnest on their own accord. Set by benchmarks/thresholds.py: faster
+#: than the staging table up to 2,000 rows, and by a third at most from there to 5,000.
 UNNEST_ROWS = 2_000
 
 #: Rows that are encoded and sent by one COPY. Set by benchmarks/thresholds.py: from 500 to
-#: 10,000 all are alike, and fewer chunks are fewer round trips.
+#: 5,000 all are alike, and fewer chunks are fewer round trips.
 CHUNK_ROWS = 5_000

@@ -150,7 +150,7 @@ class StagingRelation(Relation):
         """Tell the planner how many rows there are, and of the key; autovacuum never looks here.
 
         Only the key: it is what the plan turns on, and to look at every column makes a run in
-        which nothing changed about a fifth slower (benchmarks/thresholds.py).
+        which nothing changed a fifth to a third slower (benchmarks/thresholds.py).
         """
         compose(
             "ANALYZE {name} (ord{key})",

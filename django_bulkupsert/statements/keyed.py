@@ -114,15 +114,14 @@ class Keyed(Over):
     def matched(self, row: str = "bu_r") -> Fragment:
         """Return the condition that a row's key is a stored row's."""
         same = [self.equal(self.key(row), [part.stored() for part in self.plan.key], BY_INDEX)]
-        if self.plan.condition is not None:
-            same += [*self.in_index(row), self.stored_in_index()]
+        same += [*self.in_index(row), *self.stored_in_index()]
         return join(AND, same)
 
-    def stored_in_index(self) -> Fragment:
+    def stored_in_index(self) -> list[Fragment]:
         """Return the condition that a partial index has the stored row."""
         if self.plan.condition is None:
-            return raw("true")
-        return compose("({condition})", condition=self.plan.condition.stored())
+            return []
+        return [compose("({condition})", condition=self.plan.condition.stored())]
 
     def in_order(self, row: str) -> Fragment:
         """Return the one order in which every call takes its locks: by bytes, where it's text."""

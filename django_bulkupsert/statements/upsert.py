@@ -196,8 +196,7 @@ class Upsert(Proposed):
                     compose("{key} AS {alias}", key=part.stored(), alias=alias("k", i))
                     for i, part in enumerate(self.plan.key)
                 ]
-            if self.plan.condition is not None:
-                named.append(compose("{within} AS within", within=self.stored_in_index()))
+            named += [compose("{it} AS within", it=each) for each in self.stored_in_index()]
             named += self.named("v", self.returns)
         if self.told_by_old:
             named += [
