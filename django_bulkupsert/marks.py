@@ -36,7 +36,7 @@ class Marks:
         updates: Sequence[Column],
         alias: str,
     ) -> None:
-        stored = [(i, c.field.attname, c.loader()) for i, c in enumerate((*pk, *returns), 2)]
+        stored = [(i, c.field.attname, c.loader) for i, c in enumerate((*pk, *returns), 2)]
         self.pk = stored[: len(pk)]
         self.asked = [
             each for each, column in zip(stored[len(pk) :], returns, strict=True) if column in asked

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import chain, islice
@@ -28,6 +28,44 @@ class Chunk:
     def has_cells(self) -> bool:
         """Whether a value is an expression, or one that only the driver can adapt."""
         return any(texts.cells for texts in self.texts)
+
+
+class SeenKeys:
+    """The keys seen so far, by their texts: whether each stood once.
+
+    Args:
+        places: Which of a chunk's texts make the key; none, if it can't be told by texts.
+        null_safe: Whether a NULL is a key like any; else a row with one has no key.
+
+    Attributes:
+        distinct: Whether no key stood twice, as far as that is known.
+    """
+
+    def __init__(self, places: Sequence[int], null_safe: bool) -> None:
+        self.places = places
+        self.null_safe = null_safe
+        self.distinct = bool(places)
+        self._seen: set[Any] = set()
+        self._count = 0
+
+    def add(self, chunk: Chunk) -> None:
+        """See the keys of a chunk, unless they are too many to be kept in memory."""
+        if not self.distinct:
+            return
+        columns = [chunk.texts[place] for place in self.places]
+        keys: list[Any] = list(zip(*(texts.values for texts in columns), strict=True))
+        if any(texts.nulls for texts in columns) and not self.null_safe:
+            keys = [key for key in keys if None not in key]
+        self._seen.update(keys)
+        self._count += len(keys)
+        cells = any(texts.cells for texts in columns)
+        if cells or len(self._seen) < self._count or self._count > MOST_SEEN:
+            self.distinct = False
+            self._seen.clear()
+
+
+#: Keys that are kept to tell that each stands once; beyond, the server has to look.
+MOST_SEEN = 100_000
 
 
 class Rows:
@@ -145,8 +183,9 @@ def open_rows(
     rows: Iterable[Any],
     fields: Sequence[Field] | None,
     column: Callable[[Field], Column],
+    known: dict[Hashable, Reader] | None = None,
 ) -> Rows | None:
-    """Look at the first row and pick the reader; None where there is no row.
+    """Look at the first row and pick the reader, see ``reader_of``; None where there is no row.
 
     Raises:
         OptionError: ``fields`` doesn't go with rows of this kind.
@@ -154,6 +193,6 @@ def open_rows(
     """
     iterator = iter(rows)
     for first in iterator:
-        reader = reader_of(model, first, fields, column)
+        reader = reader_of(model, first, fields, column, known)
         return Rows(reader, chain([first], iterator))
     return None

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, Generic, TypeVar
 
-from django.db import DataError, IntegrityError, InternalError, NotSupportedError, transaction
+from django.db import (
+    DataError,
+    IntegrityError,
+    InternalError,
+    NotSupportedError,
+    ProgrammingError,
+    connections,
+    transaction,
+)
 
 from .. import server
 from ..driver import Diagnostics, diagnostics
@@ -40,8 +49,8 @@ class Call(Generic[PlanT, ResultT]):
     def __init__(self, plan: PlanT, source: Rows) -> None:
         self.plan = plan
         self.source = source
-        self.connection = plan.connection
-        self.slots = slots_of(source.reader)
+        self.connection = connections[plan.connection.alias]
+        self.slots = source.reader.keep("slots", partial(slots_of, source.reader))
         self.chunk_rows = CHUNK_ROWS
 
     def run(self) -> ResultT:
@@ -53,7 +62,8 @@ class Call(Generic[PlanT, ResultT]):
         if asked is None and len(head) > UNNEST_ROWS:
             return self.staged(head)
         chunk = self.source.encode(head, self.source.read(head))
-        if asked == "values" or (asked is None and chunk.has_cells):
+        self.take(chunk)
+        if asked == "values" or (asked is None and (chunk.has_cells or chunk.count == 1)):
             return self.at_once(chunk, ValuesRelation(self.slots, chunk))
         self._check_plain(chunk)
         return self.at_once(chunk, UnnestRelation(self.slots, chunk))
@@ -73,6 +83,9 @@ class Call(Generic[PlanT, ResultT]):
         except IntegrityError as error:
             self.blame(error, relation)
             raise
+        except ProgrammingError as error:
+            self.blame_key(error, relation)
+            raise
 
     def staged(self, rows: list[Any]) -> ResultT:
         """Load all of the input, chunk by chunk, into a staging table, and merge that.
@@ -88,7 +101,9 @@ class Call(Generic[PlanT, ResultT]):
                 while rows := rows or self.source.pull(self.chunk_rows):
                     columns = self.source.read(rows)
                     loading.send()
-                    loading.add(self.source.encode(rows, columns, loading.wait))
+                    chunk = self.source.encode(rows, columns, loading.wait)
+                    self.take(chunk)
+                    loading.add(chunk)
                     rows = []
             staging.finish(self.key)
             try:
@@ -99,6 +114,9 @@ class Call(Generic[PlanT, ResultT]):
                 raise
             except DataError as error:
                 self.blame_value(error, staging)
+                raise
+            except ProgrammingError as error:
+                self.blame_key(error, staging)
                 raise
             if nested:
                 staging.drop()
@@ -161,6 +179,9 @@ class Call(Generic[PlanT, ResultT]):
         """The columns by which rows are matched."""
         raise NotImplementedError
 
+    def take(self, chunk: Chunk) -> None:
+        """See a chunk before it is sent."""
+
     def begin(self, cursor: Any) -> None:
         """Do what has to be done before a staging table is loaded."""
 
@@ -178,3 +199,6 @@ class Call(Generic[PlanT, ResultT]):
 
     def blame_value(self, error: DataError, relation: Relation) -> None:
         """Raise the error that names the row with a value that is wrong, if it can be told."""
+
+    def blame_key(self, error: ProgrammingError, relation: Relation) -> None:
+        """Raise the error that lists the keys that stand twice, if it is that."""

@@ -226,7 +226,7 @@ class Finding(UpsertCall):
     def merge(self, cursor: Any, relation: Relation) -> UpsertResult:
         """Ask for the rows that are there."""
         upsert = self.upsert(relation, None)
-        lookup(upsert).execute(cursor)
+        upsert.execute(cursor, lookup(upsert))
         rows = cursor.fetchall()
         if self.plan.options.duplicates == "error" and any(row[0] != row[1] for row in rows):
             raise self.duplicates(cursor, upsert)

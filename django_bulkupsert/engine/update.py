@@ -85,14 +85,14 @@ class UpdateCall(Call[UpdatePlan, UpdateResult]):
 
     def _take(self, cursor: Any, update: Update) -> UpdateResult:
         """Run the statement and read its answer."""
-        update.fragment().execute(cursor)
+        update.execute(cursor, update.fragment())
         if not update.answers:
             return UpdateResult(cursor.rowcount)
         found = cursor.fetchall()
         counts = 3 if self.plan.reports else 0
         rows = None
         if self.plan.returning is not None:
-            loaders = [(name, column.loader()) for name, column in self.plan.returning]
+            loaders = [(name, column.loader) for name, column in self.plan.returning]
             rows = [
                 ReturnedRow(
                     row[counts],

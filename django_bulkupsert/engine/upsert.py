@@ -10,12 +10,14 @@ from typing import Any
 from django.db import ProgrammingError, transaction
 from django.db.backends.postgresql.psycopg_any import IsolationLevel
 
+from ..columns import Column
 from ..marks import Marks
 from ..plans.upsert import UpsertPlan, Write
 from ..relations import Relation, TransformedRelation
 from ..result import STATUSES, ReturnedRow, Status, UpsertResult
-from ..rows import Chunk, Rows
+from ..rows import Chunk, Rows, SeenKeys
 from ..server import created_by
+from ..sql import Fragment
 from ..statements.matched import MatchedUpsert
 from ..statements.over import Over
 from ..statements.questions import lock_table, stored_rows
@@ -29,6 +31,7 @@ class UpsertCall(Faults):
     def __init__(self, plan: UpsertPlan, write: Write, source: Rows) -> None:
         super().__init__(plan, source)
         self.write = write
+        self.seen = SeenKeys(*self._judged())
         asked = tuple(dict.fromkeys(column for _, column in plan.returning or ()))
         # What the database has filled in for an instance, it is told.
         filled = [column for column in source.reader.carried if column in source.reader.defaulted]
@@ -47,6 +50,26 @@ class UpsertCall(Faults):
     def key(self) -> Any:
         """The columns by which rows are matched."""
         return tuple(map(self.plan.column, self.plan.key_fields)) or self.plan.pk
+
+    def _judged(self) -> tuple[list[int], bool]:
+        """Return the places of the key among the texts, and whether a NULL is a key like any.
+
+        None, where rows may have one key and different texts.
+        """
+        plan = self.plan
+        columns = [part.column for part in plan.key] or list(plan.pk)
+        transformed = [transform.column for transform in plan.transforms]
+        places = {slot.column: i for i, slot in enumerate(self.slots) if not slot.is_flag}
+        null_safe = plan.target is not None and plan.target.null_safe
+        for column in columns:
+            told = column is not None and column.is_told_by_text and column not in transformed
+            if not told or column not in places:
+                return [], null_safe
+        return [places[column] for column in columns if column is not None], null_safe
+
+    def take(self, chunk: Chunk) -> None:
+        """See a chunk before it is sent."""
+        self.seen.add(chunk)
 
     def unstaged(self, _chunk: Chunk) -> AbstractContextManager[Any]:
         """Make the call all or nothing.
@@ -100,7 +123,7 @@ class UpsertCall(Faults):
     def _take(self, cursor: Any, upsert: Upsert) -> UpsertResult:
         """Run a statement and read its answer."""
         try:
-            upsert.fragment().execute(cursor)
+            upsert.execute(cursor, self._statement(upsert))
         except ProgrammingError as error:
             self.check_constraint(error)
             raise
@@ -109,6 +132,13 @@ class UpsertCall(Faults):
         source = self.source
         rows = {None: source.count, True: source.with_pk, False: source.without_pk}
         return self._take_counts(cursor, upsert, rows[upsert.part])
+
+    def _statement(self, upsert: Upsert) -> Fragment:
+        """Return the statement's SQL, which is kept unless the rows are in it."""
+        if upsert.shape is None:
+            return upsert.fragment()
+        kept: Fragment = self.source.reader.keep(upsert.shape, upsert.fragment)
+        return kept
 
     def upsert(self, relation: Relation, part: bool | None) -> Upsert:
         """Return the statement of a part of the rows."""
@@ -135,6 +165,7 @@ class UpsertCall(Faults):
             "pk_given": True if not source.without_pk else None if source.with_pk else False,
             "returns": self.returns,
             "olds": self.olds,
+            "distinct": self.seen.distinct,
         }
 
     def _transformed(self, relation: Relation) -> Relation:
@@ -142,12 +173,15 @@ class UpsertCall(Faults):
         if not self.plan.transforms:
             return relation
         before = Over(self.plan, relation, self.slots, self.source.reader.constants)
-        transforms = {
-            transform.column: transform.fragment(
-                lambda field: before.incoming(self.plan.column(field), "bu_s")
-            )
-            for transform in self.plan.transforms
-        }
+
+        def transforms() -> dict[Column, Fragment]:
+            return {
+                transform.column: transform.fragment(
+                    lambda field: before.incoming(self.plan.column(field), "bu_s")
+                )
+                for transform in self.plan.transforms
+            }
+
         return TransformedRelation(relation, self.slots, transforms)
 
     def _take_counts(self, cursor: Any, upsert: Upsert, n: int) -> UpsertResult:
@@ -180,7 +214,7 @@ class UpsertCall(Faults):
         if lost and upsert.matches:
             # Another call may have created them meanwhile: ask with a snapshot that sees them.
             columns = (*self.plan.pk, *self.returns, *self.olds)
-            stored_rows(upsert, columns).execute(cursor)
+            upsert.execute(cursor, stored_rows(upsert, columns))
             for ordinal, *values in cursor.fetchall():
                 if ordinal in lost:
                     claimed[ordinal] = (ordinal, Status.SKIPPED.code, *values, True)
@@ -206,7 +240,7 @@ class UpsertCall(Faults):
         first = 2 + len(self.plan.pk)
         before = first + len(self.returns)
         places = [
-            (name, self.returns.index(column), column.loader())
+            (name, self.returns.index(column), column.loader)
             for name, column in self.plan.returning or ()
         ]
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from operator import itemgetter
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import models
 from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttribute
@@ -20,9 +21,13 @@ from ..fields import (
     Field,
     has_database_default,
     has_own_pre_save,
+    is_clock,
 )
 from ..names import Model, pk_fields
-from ..sql import Fragment, value
+from ..sql import Fragment, Hole, value
+
+KeptT = TypeVar("KeptT")
+ReaderT = TypeVar("ReaderT", bound="Reader")
 
 
 @dataclass(frozen=True)
@@ -32,13 +37,15 @@ class Constant:
     Attributes:
         column: The column.
         value: The value, as an instance holds it.
-        sql: The value in a statement.
+        sql: The value in a statement; its parameters are holes.
+        values: What goes into these.
         on_update: Whether an update writes it too (auto_now), not only an insert.
     """
 
     column: Column
     value: Any
     sql: Fragment
+    values: Mapping[Hole, Any]
     on_update: bool
 
     @classmethod
@@ -54,8 +61,11 @@ class Constant:
             raise OptionError(
                 f"the default of {column.field.name!r} can't be stored: {fault.reason}"
             ) from fault.__cause__
-        sql = (texts.cells or {}).get(0) or value(texts.values[0])
-        return cls(column, held, column.cast(sql), on_update)
+        given = (texts.cells or {}).get(0) or value(texts.values[0])
+        name = column.field.attname
+        values = {Hole(f"{name}, {i}"): param for i, param in enumerate(given.params)}
+        sql = column.cast(Fragment(given.text, tuple(values)))
+        return cls(column, held, sql, values, on_update)
 
 
 class Reader:
@@ -79,6 +89,22 @@ class Reader:
         self.constants: tuple[Constant, ...] = ()
         self.missing: tuple[Column, ...] = ()
         self.lent: tuple[Column, ...] = ()
+        self._kept: dict[Hashable, Any] = {}
+
+    def keep(self, key: Hashable, make: Callable[[], KeptT]) -> KeptT:
+        """Return what was made for all calls with rows of this shape, made once."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]  # type: ignore[no-any-return]
+
+    def renewed(self: ReaderT) -> ReaderT:
+        """Return a reader for another call with rows of the same shape, which has its own time."""
+        reader = copy(self)
+        reader.constants = tuple(
+            self._clock(each.column.field) if is_clock(each.column.field) else each
+            for each in self.constants
+        )
+        return reader
 
     #: Takes a column, a chunk's start, the offset there, and an expression that a row holds;
     #: None: expressions are values like any.

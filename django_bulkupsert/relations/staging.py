@@ -177,6 +177,8 @@ class StagingRelation(Relation):
         """Return the FROM item, known as bu_r."""
         return compose("{name} AS bu_r", name=self.name)
 
+    inline = source
+
     def select(self) -> Fragment:
         """Return the query of all rows."""
         return compose("SELECT * FROM {name}", name=self.name)

@@ -17,6 +17,12 @@ class ValuesRelation(Relation):
     def __init__(self, slots: Sequence[Slot], chunk: Chunk) -> None:
         self.slots = slots
         self.chunk = chunk
+        self.is_single = chunk.count == 1
+        if self.is_single and not chunk.has_cells:
+            self.shape = "one row"
+            self.values = {
+                slot.hole: texts.values[0] for slot, texts in zip(slots, chunk.texts, strict=True)
+            }
 
     def select(self) -> Fragment:
         """Return the query of all rows."""
@@ -40,7 +46,7 @@ class ValuesRelation(Relation):
             "({ordinal}, {cells})",
             ordinal=raw(f"{self.chunk.start + offset}::bigint"),
             cells=comma(
-                slot.typed(cell(texts, offset))
+                slot.typed(value(slot.hole) if self.shape else cell(texts, offset))
                 for slot, texts in zip(self.slots, self.chunk.texts, strict=True)
             ),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from ..columns import Column
 from ..plans.base import Plan
@@ -34,6 +35,13 @@ class Over:
     relation: Relation
     slots: Sequence[Slot]
     constants: Sequence[Constant]
+
+    def execute(self, cursor: Any, fragment: Fragment) -> None:
+        """Run a statement over the rows."""
+        values = dict(self.relation.values)
+        for each in self.constants:
+            values.update(each.values)
+        fragment.filled(values).execute(cursor)
 
     @cached_property
     def slot_of(self) -> dict[Column, Slot]:
