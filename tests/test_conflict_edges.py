@@ -56,7 +56,7 @@ def test_keys_that_are_one_to_the_server_only(tables, kind):
         "indrelid = 'tests_product'::regclass AND indexrelid::regclass::text ~ '_like$'); END $$"
     )
     tables("ALTER TABLE tests_product ALTER COLUMN sku TYPE char(12)")
-    rows, words = kind(Product, [{"sku": "a"}, {"sku": "b"}, {"sku": "a "}])
+    rows, words = kind(Product, [{"sku": sku, "stock": 1} for sku in ("a", "b", "a ")])
     with pytest.raises(DuplicateKeysError, match="rows 0 and 2"):
         Product.objects.bulk_upsert(rows, unique_fields=["sku"], strategy="copy", **words)
     assert not Product.objects.exists()
