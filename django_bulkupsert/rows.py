@@ -53,9 +53,12 @@ class SeenKeys:
         if not self.distinct:
             return
         columns = [chunk.texts[place] for place in self.places]
-        keys: list[Any] = list(zip(*(texts.values for texts in columns), strict=True))
+        keys: Sequence[Any] = columns[0].values
+        if len(columns) > 1:
+            keys = list(zip(*(texts.values for texts in columns), strict=True))
         if any(texts.nulls for texts in columns) and not self.null_safe:
-            keys = [key for key in keys if None not in key]
+            single = len(columns) == 1
+            keys = [key for key in keys if (key is not None if single else None not in key)]
         self._seen.update(keys)
         self._count += len(keys)
         cells = any(texts.cells for texts in columns)

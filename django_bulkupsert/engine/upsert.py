@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from operator import itemgetter
 from typing import Any
 
 from django.db import ProgrammingError, transaction
@@ -203,15 +204,17 @@ class UpsertCall(Faults):
         rows = cursor.fetchall()
         if rows and rows[0][1] is None:
             raise self.duplicates(cursor, upsert)
+        counts = Counter(map(itemgetter(1), rows))
         # What was written under another key than its row's is no input row's: that one seems
         # to be skipped.
-        claimed = {row[0]: row for row in rows if row[0] is not None}
-        counts = Counter(row[1] for row in rows)
-        counts[Status.SKIPPED.code] -= len(rows) - len(claimed)
-        if len(claimed) < len(rows):
-            self._claim([row for row in rows if row[0] is None], claimed)
-        lost = {ordinal for ordinal, row in claimed.items() if row[2] is None}
-        if lost and upsert.matches:
+        strays = [row for row in rows if row[0] is None]
+        claimed = {row[0]: row for row in rows}
+        if strays:
+            del claimed[None]
+            counts[Status.SKIPPED.code] -= len(strays)
+            self._claim(strays, claimed)
+        if upsert.matches and None in map(itemgetter(2), claimed.values()):
+            lost = {ordinal for ordinal, row in claimed.items() if row[2] is None}
             # Another call may have created them meanwhile: ask with a snapshot that sees them.
             columns = (*self.plan.pk, *self.returns, *self.olds)
             upsert.execute(cursor, stored_rows(upsert, columns))

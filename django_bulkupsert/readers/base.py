@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from copy import copy
 from dataclasses import dataclass
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
-from django.db import models
+from django.db import connections, models
 from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttribute
 from django.db.models.query_utils import DeferredAttribute
 
@@ -158,36 +159,65 @@ def check_types(
 def attributes(model: Model, rows: Sequence[Any], names: Sequence[str]) -> list[Sequence[Any]]:
     """Return the named attributes of instances, column by column.
 
-    What an instance holds is read from its __dict__, unless the field wants to be asked.
+    What an instance holds is read from its __dict__, unless the field wants to be asked. Of many
+    instances that is not done, unless a field is a relation, whose own way to its value is slow:
+    Python would have to make each __dict__ first.
 
     Raises:
         KeyError: An instance doesn't hold one: it is deferred.
     """
-    plain = set(names)
-    for kind in set(map(type, rows)):
-        plain = {name for name in plain if type(getattr(kind, name)) in _PLAIN}
-    lazy = {
-        name for name in set(names) - plain if isinstance(getattr(model, name), DeferredAttribute)
+    kinds = set(map(type, rows))
+    plain = {
+        name for name in names if all(type(getattr(k, name)) is DeferredAttribute for k in kinds)
     }
-    columns: list[list[Any]] = [[] for _ in names]
+    if len(plain) == len(names) and len(rows) > BLOCK_ROWS:
+        with no_queries():
+            return _blocks(rows, [attrgetter(name) for name in names])
+    held: list[dict[str, Any]] = [row.__dict__ for row in rows]
+    lazy = {name for name in names if isinstance(getattr(model, name), DeferredAttribute)}
+    if any(map(lazy.difference, held)):
+        raise KeyError(next(iter(lazy)))
+    plain |= {
+        name
+        for name in names
+        if all(type(getattr(k, name)) is ForeignKeyDeferredAttribute for k in kinds)
+    }
+    return [
+        list(map(itemgetter(name), held) if name in plain else map(attrgetter(name), rows))
+        for name in names
+    ]
+
+
+def _blocks(rows: Sequence[Any], getters: Sequence[Callable[[Any], Any]]) -> list[Sequence[Any]]:
+    """Return what the getters get, column by column, a block of rows at a time."""
+    columns: list[list[Any]] = [[] for _ in getters]
     for start in range(0, len(rows), BLOCK_ROWS):
         block = rows[start : start + BLOCK_ROWS]
-        held = [row.__dict__ for row in block]
-        if lazy and any(map(lazy.difference, held)):
-            raise KeyError(next(iter(lazy)))
-        for name, column in zip(names, columns, strict=True):
-            if name in plain:
-                column.extend(map(itemgetter(name), held))
-            else:
-                column.extend([getattr(row, name) for row in block])
+        for getter, column in zip(getters, columns, strict=True):
+            column.extend(map(getter, block))
     return columns  # type: ignore[return-value]  # of sequences, if of lists
+
+
+@contextmanager
+def no_queries() -> Iterator[None]:
+    """Refuse every query: an attribute that is not there would be loaded, row by row.
+
+    Raises:
+        KeyError: There was one.
+    """
+
+    def refuse(*_: Any) -> None:
+        raise KeyError("deferred")
+
+    with ExitStack() as stack:
+        for connection in connections.all():
+            stack.enter_context(connection.execute_wrapper(refuse))
+        yield
 
 
 #: Instances that are read at a time, column by column, while the processor's cache still has
 #: them. Set by benchmarks/thresholds.py.
 BLOCK_ROWS = 500
-
-_PLAIN = (DeferredAttribute, ForeignKeyDeferredAttribute)
 
 
 def check_related(
