@@ -90,14 +90,14 @@ def wrong(rows: list[Wide]) -> int:
 def floor(rows: list[Wide]) -> Callable[[], object]:
     """Return the update by hand of rows that are encoded already."""
     from django_bulkupsert.columns import Column
-    from django_bulkupsert.encode import copy_lines
+    from django_bulkupsert.encode import Texts, copy_lines
 
     fields = [Wide._meta.get_field(name) for name in ("id", *FIELDS)]
     texts = [
         Column.of(field, connection).encode([getattr(row, field.attname) for row in rows])
         for field in fields
     ]
-    data = copy_lines(range(len(rows)), texts)
+    data = copy_lines([Texts(list(map(str, range(len(rows)))), nulls=False, escape=False), *texts])
     table = Wide._meta.db_table
     sets = ", ".join(f"{name} = s.{name}" for name in FIELDS)
 

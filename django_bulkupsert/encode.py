@@ -240,9 +240,9 @@ def _has_surrogate(text: str) -> bool:
 _SEAM = "\0"
 
 
-def copy_lines(ordinals: Iterable[int], columns: Sequence[Texts]) -> bytes:
-    """Return the lines of COPY's text format: the ordinal, then one text of each column."""
-    rows = zip(map(str, ordinals), *map(_copy_column, columns), strict=True)
+def copy_lines(columns: Sequence[Texts]) -> bytes:
+    """Return the lines of COPY's text format: one text of each column."""
+    rows = zip(*map(_copy_column, columns), strict=True)
     return ("\n".join(map("\t".join, rows)) + "\n").encode()
 
 

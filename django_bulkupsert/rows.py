@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import chain, islice
 from typing import Any
 
 from .columns import Column
 from .encode import Fault, Texts
-from .errors import OptionError, RowValueError
+from .errors import RowValueError
 from .fields import DatabaseDefault, Field
 from .names import Model, pk_fields
 from .readers import InstanceReader, Reader, reader_of
+from .sources import Source, Walk
 
 
 @dataclass(frozen=True)
@@ -82,9 +82,10 @@ class Rows:
         first_null: Of each column in which one of them gave None: the first such row's position.
     """
 
-    def __init__(self, reader: Reader, iterator: Iterator[Any]) -> None:
+    def __init__(self, reader: Reader, source: Source) -> None:
         self.reader = reader
-        self.iterator = iterator
+        self.source = source
+        self.pull = source.pull
         self.objects: list[Any] | None = [] if isinstance(reader, InstanceReader) else None
         self.count = 0
         self.with_pk = 0
@@ -102,11 +103,7 @@ class Rows:
         places = [i for i, each in enumerate(self.reader.carried) if each.field == first]
         return places[0] if places else None
 
-    def pull(self, most: int | None) -> list[Any]:
-        """Return the next rows, ``most`` at most."""
-        return list(islice(self.iterator, most))
-
-    def read(self, rows: list[Any]) -> list[Sequence[Any]]:
+    def read(self, rows: Sequence[Any]) -> list[Sequence[Any]]:
         """Return the values of rows that were pulled, column by column.
 
         Raises:
@@ -115,7 +112,10 @@ class Rows:
         return self.reader.read(rows, self.count)
 
     def encode(
-        self, rows: list[Any], columns: list[Sequence[Any]], pause: Callable[[], None] | None = None
+        self,
+        rows: Sequence[Any],
+        columns: list[Sequence[Any]],
+        pause: Callable[[], None] | None = None,
     ) -> Chunk:
         """Return rows that were read as a chunk.
 
@@ -168,19 +168,6 @@ class Rows:
         return Chunk(start, len(rows), texts)
 
 
-def check_rows(rows: Any) -> None:
-    """Check that rows can be walked.
-
-    Raises:
-        OptionError: They can't, or are one row.
-    """
-    if not isinstance(rows, Iterable) or isinstance(rows, Mapping | str | bytes):
-        raise OptionError(
-            "rows is an iterable of model instances, mappings or sequences, not one "
-            f"{type(rows).__name__}"
-        )
-
-
 def open_rows(
     model: Model,
     rows: Iterable[Any],
@@ -194,8 +181,7 @@ def open_rows(
         OptionError: ``fields`` doesn't go with rows of this kind.
         RowTypeError: The first row is of no kind that is taken, or of another model.
     """
-    iterator = iter(rows)
-    for first in iterator:
-        reader = reader_of(model, first, fields, column, known)
-        return Rows(reader, chain([first], iterator))
-    return None
+    source = Walk(rows)
+    if source.is_empty:
+        return None
+    return Rows(reader_of(model, source.first, fields, column, known), source)

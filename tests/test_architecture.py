@@ -13,22 +13,29 @@ from django.db.models import QuerySet
 
 import django_bulkupsert
 from django_bulkupsert import BulkUpsertManager, BulkUpsertQuerySet
+from django_bulkupsert.plans.copy import CopyOptions
 from django_bulkupsert.plans.options import UpsertOptions
 from django_bulkupsert.plans.update import UpdateOptions
 
 PACKAGE = Path(django_bulkupsert.__file__).parent
 
-METHODS = ["bulk_upsert", "bulk_update", "abulk_update"]
+METHODS = [
+    f"{prefix}{name}"
+    for name in ("bulk_upsert", "bulk_update", "bulk_copy")
+    for prefix in ("", "a")
+]
 
 #: A module imports only from those below it; one line is one level.
 LEVELS = [
     ["__init__", "apps"],
     ["managers"],
-    ["engine.__init__", "engine.dispatch", "engine.update"],
+    ["async_methods", "methods"],
+    ["engine.__init__", "engine.copy", "engine.dispatch", "engine.update"],
     ["engine.inherited", "engine.mixed"],
     ["engine.upsert"],
     ["engine.faults"],
     ["engine.call"],
+    ["engine.progress"],
     ["marks"],
     ["statements.__init__", "statements.questions", "statements.matched", "statements.update"],
     ["statements.upsert"],
@@ -36,6 +43,7 @@ LEVELS = [
     ["statements.proposed"],
     ["statements.keyed"],
     ["statements.over"],
+    ["plans.copy"],
     ["plans.__init__", "plans.inherited", "plans.kept", "plans.update"],
     ["plans.upsert"],
     ["plans.base", "plans.keys", "plans.options"],
@@ -43,8 +51,10 @@ LEVELS = [
     ["relations.loading"],
     ["relations.staging"],
     ["relations.transformed", "relations.unnest", "relations.values"],
-    ["relations.base", "relations.slots"],
+    ["relations.base", "relations.copy_errors", "relations.slots"],
     ["rows"],
+    ["threads"],
+    ["sources"],
     ["readers.__init__"],
     ["readers.given", "readers.instances", "readers.updates"],
     ["readers.base"],
@@ -162,7 +172,8 @@ def test_manager_has_the_querysets_signature(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "options"), [("bulk_upsert", UpsertOptions), ("bulk_update", UpdateOptions)]
+    ("name", "options"),
+    [("bulk_upsert", UpsertOptions), ("bulk_update", UpdateOptions), ("bulk_copy", CopyOptions)],
 )
 def test_options_are_the_keywords(name, options):
     """Keywords are packed once: each method's options are its keywords, in order."""
@@ -174,12 +185,19 @@ def test_options_are_the_keywords(name, options):
             assert parameter.default == field.default
 
 
-@pytest.mark.parametrize("name", ["bulk_update"])
+@pytest.mark.parametrize("name", NAMES)
 def test_async_twins_have_the_same_keywords(name):
     """Each method's twin is called as the method is."""
     twin = getattr(BulkUpsertQuerySet, f"a{name}")
     assert inspect.iscoroutinefunction(twin)
-    assert inspect.signature(twin) == inspect.signature(getattr(BulkUpsertQuerySet, name))
+    parameters = [
+        [
+            (each.name, each.kind, each.default)
+            for each in inspect.signature(method).parameters.values()
+        ]
+        for method in (twin, getattr(BulkUpsertQuerySet, name))
+    ]
+    assert parameters[0] == parameters[1]
 
 
 def test_bulk_update_is_called_as_djangos_is():

@@ -16,7 +16,7 @@ from ..marks import Marks
 from ..plans.upsert import UpsertPlan, Write
 from ..relations import Relation, TransformedRelation
 from ..result import STATUSES, ReturnedRow, Status, UpsertResult
-from ..rows import Chunk, Rows, SeenKeys
+from ..rows import Chunk, Rows, SeenKeys, open_rows
 from ..server import created_by
 from ..sql import Fragment
 from ..statements.matched import MatchedUpsert
@@ -24,14 +24,21 @@ from ..statements.over import Over
 from ..statements.questions import lock_table, stored_rows
 from ..statements.upsert import Upsert
 from .faults import Faults
+from .progress import Progress
+
+
+def opened(plan: UpsertPlan, rows: Iterable[Any], progress: Progress) -> UpsertCall | None:
+    """Return the call for rows of one kind, or None where there is no row."""
+    source = open_rows(plan.model, rows, plan.fields, plan.column, plan.readers)
+    return None if source is None else UpsertCall(plan, source, progress)
 
 
 class UpsertCall(Faults):
     """A ``bulk_upsert`` under way."""
 
-    def __init__(self, plan: UpsertPlan, write: Write, source: Rows) -> None:
-        super().__init__(plan, source)
-        self.write = write
+    def __init__(self, plan: UpsertPlan, source: Rows, progress: Progress) -> None:
+        super().__init__(plan, source, progress)
+        self.write: Write = plan.bind(source.reader)
         self.seen = SeenKeys(*self._judged())
         asked = tuple(dict.fromkeys(column for _, column in plan.returning or ()))
         # What the database has filled in for an instance, it is told.
@@ -43,7 +50,7 @@ class UpsertCall(Faults):
             returns=self.returns,
             asked=asked,
             constants=source.reader.constants,
-            updates=[column for column in write.updates if column not in plan.assigned],
+            updates=[column for column in self.write.updates if column not in plan.assigned],
             alias=self.connection.alias,
         )
 
@@ -83,6 +90,10 @@ class UpsertCall(Faults):
             return nullcontext()
         atomic: AbstractContextManager[Any] = transaction.atomic(using=self.connection.alias)
         return atomic
+
+    def finish(self) -> None:
+        """Tell the instances what became of them, now that it is certain."""
+        self.marks.apply(self.source.objects or ())
 
     # Merging ------------------------------------------------------------------------------
 

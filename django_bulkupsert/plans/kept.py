@@ -66,7 +66,7 @@ def _key(model: Model, using: str, options: Any) -> Hashable:
         given = tuple([_signature(getattr(options, name)) for name in _names(type(options))])
     except _Unknown:
         return None
-    return model, using, given
+    return model, using, type(options), given
 
 
 _NAMES: dict[type, tuple[str, ...]] = {}
@@ -74,7 +74,7 @@ _NAMES: dict[type, tuple[str, ...]] = {}
 
 def _names(kind: type) -> tuple[str, ...]:
     if kind not in _NAMES:
-        _NAMES[kind] = tuple(field.name for field in fields(kind))
+        _NAMES[kind] = tuple(each.name for each in fields(kind) if each.name != "progress")
     return _NAMES[kind]
 
 

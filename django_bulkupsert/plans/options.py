@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,7 @@ class UpsertOptions:
     mixed_keys: bool = False
     preserve_sequence: bool = False
     lock: str | None = None
+    progress: Callable[[int, int | None], object] | None = None
     strategy: str | None = None
 
     def __post_init__(self) -> None:

@@ -15,7 +15,7 @@ from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttrib
 from django.db.models.query_utils import DeferredAttribute
 
 from ..columns import Column
-from ..encode import Fault
+from ..encode import Fault, Texts
 from ..errors import OptionError, RowTypeError, UnsavedRelatedError
 from ..fields import (
     DatabaseDefault,
@@ -40,6 +40,7 @@ class Constant:
         value: The value, as an instance holds it.
         sql: The value in a statement; its parameters are holes.
         values: What goes into these.
+        texts: The value as text.
         on_update: Whether an update writes it too (auto_now), not only an insert.
     """
 
@@ -47,6 +48,7 @@ class Constant:
     value: Any
     sql: Fragment
     values: Mapping[Hole, Any]
+    texts: Texts
     on_update: bool
 
     @classmethod
@@ -66,7 +68,7 @@ class Constant:
         name = column.field.attname
         values = {Hole(f"{name}, {i}"): param for i, param in enumerate(given.params)}
         sql = column.cast(Fragment(given.text, tuple(values)))
-        return cls(column, held, sql, values, on_update)
+        return cls(column, held, sql, values, texts, on_update)
 
 
 class Reader:
@@ -111,7 +113,7 @@ class Reader:
     #: None: expressions are values like any.
     aside: Callable[[Column, int, int, Any], None] | None = None
 
-    def read(self, rows: list[Any], start: int) -> list[Sequence[Any]]:
+    def read(self, rows: Sequence[Any], start: int) -> list[Sequence[Any]]:
         """Return the values of each carried column; ``start`` is the first row's index."""
         raise NotImplementedError
 

@@ -28,7 +28,7 @@ class InstanceReader(Reader):
         meta: Any = model._meta
         self.related = bool(meta.private_fields) or any(field.is_relation for field in carried)
 
-    def read(self, rows: list[Any], start: int) -> list[Sequence[Any]]:
+    def read(self, rows: Sequence[Any], start: int) -> list[Sequence[Any]]:
         """Return the values of each carried column."""
         check_types(rows, start, self._takes, f"{self.model._meta.label} instances are written")
         if self.related:
@@ -40,7 +40,7 @@ class InstanceReader(Reader):
         self._keys(columns)
         return columns
 
-    def _held(self, rows: list[Any], start: int) -> list[Sequence[Any]]:
+    def _held(self, rows: Sequence[Any], start: int) -> list[Sequence[Any]]:
         try:
             return attributes(self.model, rows, self.names)
         except KeyError:
@@ -52,7 +52,7 @@ class InstanceReader(Reader):
         own = self.model._meta.concrete_model
         return issubclass(kind, models.Model) and kind._meta.concrete_model is own
 
-    def _check_deferred(self, rows: list[Any], start: int) -> None:
+    def _check_deferred(self, rows: Sequence[Any], start: int) -> None:
         for offset, row in enumerate(rows):
             deferred = [name for name in self.names if name not in row.__dict__]
             if deferred:
@@ -85,7 +85,7 @@ class TableReader(InstanceReader):
     def _takes(self, kind: type) -> bool:
         return issubclass(kind, self.model)
 
-    def _held(self, rows: list[Any], start: int) -> list[Sequence[Any]]:
+    def _held(self, rows: Sequence[Any], start: int) -> list[Sequence[Any]]:
         columns = super()._held(rows, start)
         for i, name in enumerate(self.names):
             if name in self.keys:

@@ -46,7 +46,7 @@ class UpdateReader(Reader):
         self.read_fields = [each.field for each in self.carried]
         self.related = any(field.is_relation for field in self.read_fields)
 
-    def read(self, rows: list[Any], start: int) -> list[Sequence[Any]]:
+    def read(self, rows: Sequence[Any], start: int) -> list[Sequence[Any]]:
         """Return the values of each carried column."""
         check_types(
             rows, start, self._takes, f"bulk_update() takes {self.model._meta.label} instances"
