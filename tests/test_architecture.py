@@ -19,11 +19,8 @@ from django_bulkupsert.plans.update import UpdateOptions
 
 PACKAGE = Path(django_bulkupsert.__file__).parent
 
-METHODS = [
-    f"{prefix}{name}"
-    for name in ("bulk_upsert", "bulk_update", "bulk_copy")
-    for prefix in ("", "a")
-]
+NAMES = ["bulk_upsert", "bulk_update", "bulk_copy"]
+METHODS = [*NAMES, *(f"a{name}" for name in NAMES)]
 
 #: A module imports only from those below it; one line is one level.
 LEVELS = [
