@@ -14,8 +14,8 @@ from .errors import OptionError
 #: documents in them is shorter. Each is held a few times over, as texts and as what is sent.
 PULL_BYTES = 4 * 1024 * 1024
 
-#: Rows of which one is weighed, the next of a pull.
-SAMPLE_ROWS = 250
+#: Rows of which the last is weighed; so many heavy ones may come after light ones unnoticed.
+SAMPLE_ROWS = 50
 
 
 class Source:

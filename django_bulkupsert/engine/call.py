@@ -129,11 +129,11 @@ class Call(Generic[PlanT, ResultT]):
         with Loading(sink) as loading:
             while rows := rows or self.source.pull(self.chunk_rows):
                 columns = self.source.read(rows)
-                self.progress.at(self.source.count)
                 loading.send()
                 chunk = self.source.encode(rows, columns, loading.wait)
                 self.take(chunk)
-                loading.add(chunk)
+                loading.add(chunk)  # and the connection is free
+                self.progress.at(self.source.count)
                 rows = ()
 
     def _atomic(self) -> AbstractContextManager[Any]:
