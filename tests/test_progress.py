@@ -47,7 +47,7 @@ def test_what_is_told(call, shape, count, monkeypatch):
     assert [each[0] for each in told] == sorted(each[0] for each in told)
     assert {each[1] for each in told} == {total}
     if count > 10_000:
-        assert [each[0] for each in told if each[0] in (5_000, 10_000)] == [5_000, 10_000]
+        assert len({each[0] for each in told}) >= 3
 
 
 def test_a_few_times_a_second(call):
