@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 from .columns import Column
@@ -97,7 +97,6 @@ class Rows:
         """How many of the rows encoded so far gave no primary key."""
         return self.count - self.with_pk
 
-    @cached_property
     def _pk(self) -> int | None:
         first = pk_fields(self.reader.model)[0]
         places = [i for i, each in enumerate(self.reader.carried) if each.field == first]
@@ -131,6 +130,7 @@ class Rows:
         reader = self.reader
         aside = reader.aside
         texts: list[Texts] = []
+        pk = reader.keep("pk", self._pk)
         for i, (column, values) in enumerate(zip(reader.carried, columns, strict=True)):
             flags: list[bool] = []
             given: Sequence[Any]
@@ -139,7 +139,7 @@ class Rows:
                 given = [None if flag else item for item, flag in zip(values, flags, strict=True)]
             else:
                 given = values
-            if i == self._pk:
+            if i == pk:
                 self.with_pk += len(given) - given.count(None)
             try:
                 encoded = column.encode(given, aside and partial(aside, column, start), pause)

@@ -54,7 +54,7 @@ LEVELS = [
     ["sources"],
     ["readers.__init__"],
     ["readers.given", "readers.instances", "readers.updates"],
-    ["readers.base"],
+    ["readers.attributes", "readers.base"],
     ["compiling.__init__"],
     ["compiling.row_expressions"],
     ["compiling.terms"],

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
-from operator import attrgetter, itemgetter
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
-from django.db import connections, models
-from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttribute
-from django.db.models.query_utils import DeferredAttribute
+from django.db import models
 
 from ..columns import Column
 from ..encode import Fault, Texts
@@ -70,6 +66,18 @@ class Constant:
         sql = column.cast(Fragment(given.text, tuple(values)))
         return cls(column, held, sql, values, texts, on_update)
 
+    def now(self) -> Constant:
+        """Return the constant of another call: a clock's has that call's time."""
+        field = self.column.field
+        if not is_clock(field):
+            return self
+        held = field.pre_save(SimpleNamespace(), True)  # type: ignore[arg-type]
+        texts = self.column.encode([held])
+        if texts.cells:
+            return Constant.of(self.column, held, on_update=self.on_update)
+        values = dict.fromkeys(self.values, texts.values[0])
+        return Constant(self.column, held, self.sql, values, texts, self.on_update)
+
 
 class Reader:
     """Turns rows of one kind into columns.
@@ -103,10 +111,7 @@ class Reader:
     def renewed(self: ReaderT) -> ReaderT:
         """Return a reader for another call with rows of the same shape, which has its own time."""
         reader = copy(self)
-        reader.constants = tuple(
-            self._clock(each.column.field) if is_clock(each.column.field) else each
-            for each in self.constants
-        )
+        reader.constants = tuple([each.now() for each in self.constants])
         return reader
 
     #: Takes a column, a chunk's start, the offset there, and an expression that a row holds;
@@ -156,70 +161,6 @@ def check_types(
     if wrong:
         offset = next(i for i, row in enumerate(rows) if type(row) in wrong)
         raise RowTypeError(start + offset, None, f"{described(rows[offset])}, where {instead}")
-
-
-def attributes(model: Model, rows: Sequence[Any], names: Sequence[str]) -> list[Sequence[Any]]:
-    """Return the named attributes of instances, column by column.
-
-    What an instance holds is read from its __dict__, unless the field wants to be asked. Of many
-    instances that is not done, unless a field is a relation, whose own way to its value is slow:
-    Python would have to make each __dict__ first.
-
-    Raises:
-        KeyError: An instance doesn't hold one: it is deferred.
-    """
-    kinds = set(map(type, rows))
-    plain = {
-        name for name in names if all(type(getattr(k, name)) is DeferredAttribute for k in kinds)
-    }
-    if len(plain) == len(names) and len(rows) > BLOCK_ROWS:
-        with no_queries():
-            return _blocks(rows, [attrgetter(name) for name in names])
-    held: list[dict[str, Any]] = [row.__dict__ for row in rows]
-    lazy = {name for name in names if isinstance(getattr(model, name), DeferredAttribute)}
-    if any(map(lazy.difference, held)):
-        raise KeyError(next(iter(lazy)))
-    plain |= {
-        name
-        for name in names
-        if all(type(getattr(k, name)) is ForeignKeyDeferredAttribute for k in kinds)
-    }
-    return [
-        list(map(itemgetter(name), held) if name in plain else map(attrgetter(name), rows))
-        for name in names
-    ]
-
-
-def _blocks(rows: Sequence[Any], getters: Sequence[Callable[[Any], Any]]) -> list[Sequence[Any]]:
-    """Return what the getters get, column by column, a block of rows at a time."""
-    columns: list[list[Any]] = [[] for _ in getters]
-    for start in range(0, len(rows), BLOCK_ROWS):
-        block = rows[start : start + BLOCK_ROWS]
-        for getter, column in zip(getters, columns, strict=True):
-            column.extend(map(getter, block))
-    return columns  # type: ignore[return-value]  # of sequences, if of lists
-
-
-@contextmanager
-def no_queries() -> Iterator[None]:
-    """Refuse every query: an attribute that is not there would be loaded, row by row.
-
-    Raises:
-        KeyError: There was one.
-    """
-
-    def refuse(*_: Any) -> None:
-        raise KeyError("deferred")
-
-    with ExitStack() as stack:
-        for connection in connections.all():
-            stack.enter_context(connection.execute_wrapper(refuse))
-        yield
-
-
-#: Instances that are read at a time, column by column, while the processor's cache still has
-#: them. Set by benchmarks/thresholds.py.
-BLOCK_ROWS = 500
 
 
 def check_related(

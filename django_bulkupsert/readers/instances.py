@@ -11,7 +11,8 @@ from ..columns import Column
 from ..errors import RowFieldsError, listing
 from ..fields import Field, is_clock, is_generated
 from ..names import Model
-from .base import Reader, attributes, check_related, check_types
+from .attributes import Attributes
+from .base import Reader, check_related, check_types
 
 
 class InstanceReader(Reader):
@@ -25,6 +26,7 @@ class InstanceReader(Reader):
         self._carry(carried)
         self.constants = tuple(self._clock(field) for field in given if is_clock(field))
         self.names = [field.attname for field in carried]
+        self.attributes = Attributes(model, self.names)
         meta: Any = model._meta
         self.related = bool(meta.private_fields) or any(field.is_relation for field in carried)
 
@@ -42,7 +44,7 @@ class InstanceReader(Reader):
 
     def _held(self, rows: Sequence[Any], start: int) -> list[Sequence[Any]]:
         try:
-            return attributes(self.model, rows, self.names)
+            return self.attributes(rows)
         except KeyError:
             self._check_deferred(rows, start)
             raise

@@ -17,12 +17,14 @@ class Relation:
         shape: What the SQL of the relation turns on, beside its slots; None: on its rows.
         values: What goes into the holes of that SQL.
         is_single: Whether it has one row.
+        literals: Of a single row, what it brings for each slot; None: it has to be read.
     """
 
     exact_types = False
     shape: Hashable = None
     values: Mapping[Hole, Any] = {}
     is_single = False
+    literals: Mapping[Any, Fragment] | None = None
 
     def select(self) -> Fragment:
         """Return the query of all rows."""

@@ -23,6 +23,8 @@ class ValuesRelation(Relation):
             self.values = {
                 slot.hole: texts.values[0] for slot, texts in zip(slots, chunk.texts, strict=True)
             }
+            if not any(slot.is_flag for slot in slots):
+                self.literals = {slot: slot.typed(value(slot.hole)) for slot in slots}
 
     def select(self) -> Fragment:
         """Return the query of all rows."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from ..fields import Field
+from ..relations import Slot
 from ..sql import EMPTY, Fragment, comma, compose, identifier, join, raw
 from .over import AND, alias
 from .proposed import Proposed
@@ -14,6 +17,11 @@ from .proposed import Proposed
 class Inserted(Proposed):
     """The rows of an upsert as they are written; see Proposed."""
 
+    @cached_property
+    def literals(self) -> Mapping[Slot, Fragment] | None:  # type: ignore[override]
+        """What the one row brings, where it needs no relation to bring it."""
+        return self.relation.literals
+
     @property
     def reads_once(self) -> bool:
         """Whether the relation is read in one place only, and needs no CTE."""
@@ -21,6 +29,8 @@ class Inserted(Proposed):
 
     def read(self) -> Fragment:
         """Return the FROM item that brings the rows."""
+        if self.literals is not None:
+            return raw("(SELECT 0::bigint AS ord) AS bu_r")
         return self.relation.inline() if self.reads_once else self.relation.source()
 
     def duplicates(self) -> Fragment:
@@ -53,7 +63,9 @@ class Inserted(Proposed):
     def _input(self) -> Fragment:
         if not self.narrows:
             return EMPTY
-        columns = [raw("bu_r.ord"), *(slot.of() for slot in self.slot_of.values())]
+        columns = [raw("bu_r.ord")]
+        if self.literals is None:
+            columns += [slot.of() for slot in self.slot_of.values()]
         where = self.within()
         source = self.beside_dropped(self.read())
         if self.matches:
@@ -175,7 +187,7 @@ class Inserted(Proposed):
         named = [compose("{created} AS created", created=created)]
         if self.per_row or self.joins:
             named += self.named("p", self.plan.pk)
-            if self.matches:
+            if self.matches and self.literals is None:
                 named += [
                     compose("{key} AS {alias}", key=part.stored(), alias=alias("k", i))
                     for i, part in enumerate(self.plan.key)

@@ -47,6 +47,7 @@ class MatchedUpsert(Upsert):
     # row has a key, by which it is found, and is looked at beside what it matches.
     lends = joins = finds_by_pk = numbers = told_by_old = reads_once = False
     tells = filters = True
+    literals = None
 
     def writes(self) -> list[Fragment]:
         """Return the CTEs that match and write."""

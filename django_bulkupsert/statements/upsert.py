@@ -147,6 +147,8 @@ class Upsert(Inserted):
         it, also by the primary key that it had or was given. A full join, where there is one,
         also brings what no input row claims: a trigger may have changed its key.
         """
+        if self.literals is not None:  # one row: what is written is its row
+            return ["bu_up"], raw(" LEFT JOIN bu_up ON true")
         found: list[tuple[str, Fragment]] = []
         if self.matches:
             found.append(("bu_up", self._returned("bu_up")))
