@@ -78,7 +78,7 @@ def _date(values: Sequence[datetime.date]) -> Rendered:
 
 def _datetime(values: Sequence[datetime.datetime]) -> Rendered | None:
     kinds = set(map(type, map(attrgetter("tzinfo"), values)))
-    if kinds == {datetime.timezone}:
+    if kinds == {datetime.timezone} and len(values) > 10:
         zones = set(map(attrgetter("tzinfo"), values))
         if zones == {datetime.timezone.utc}:
             return Rendered(_utc(values), escape=False, quote=False)

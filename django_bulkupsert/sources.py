@@ -14,6 +14,9 @@ from .errors import OptionError
 #: documents in them is shorter. Each is held a few times over, as texts and as what is sent.
 PULL_BYTES = 4 * 1024 * 1024
 
+#: Rows that are pulled before one is weighed.
+FIRST_ROWS = 10
+
 #: Rows of which the last is weighed; so many heavy ones may come after light ones unnoticed.
 SAMPLE_ROWS = 50
 
@@ -58,8 +61,8 @@ class Walk(Source):
         pulled: list[Any] = []
         left = PULL_BYTES
         while len(pulled) < most and left > 0:
-            # The first row tells how many more there may be.
-            fitting = left // self._weight if self._weight else 1
+            # The first rows tell how many more there may be.
+            fitting = left // self._weight if self._weight else FIRST_ROWS
             wanted = max(1, min(most - len(pulled), SAMPLE_ROWS, fitting))
             some = list(islice(self._rows, wanted))
             pulled += some

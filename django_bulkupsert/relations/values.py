@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 from ..encode import Texts
 from ..rows import Chunk
@@ -23,8 +24,13 @@ class ValuesRelation(Relation):
             self.values = {
                 slot.hole: texts.values[0] for slot, texts in zip(slots, chunk.texts, strict=True)
             }
-            if not any(slot.is_flag for slot in slots):
-                self.literals = {slot: slot.typed(value(slot.hole)) for slot in slots}
+
+    @cached_property
+    def literals(self) -> Mapping[Slot, Fragment] | None:  # type: ignore[override]
+        """Of a single row, what it brings for each slot; None: it has to be read."""
+        if self.shape is None or any(slot.is_flag for slot in self.slots):
+            return None
+        return {slot: slot.typed(value(slot.hole)) for slot in self.slots}
 
     def select(self) -> Fragment:
         """Return the query of all rows."""
