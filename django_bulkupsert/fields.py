@@ -27,6 +27,13 @@ def has_own_pre_save(field: Field) -> bool:
     return type(field).pre_save not in (models.Field.pre_save, *_CLOCKS)
 
 
+def makes_keys(field: Field) -> bool:
+    """Whether saving asks a primary key for the value of an object that has none."""
+    own: Any = type(field)
+    asked = getattr(own, "get_pk_value_on_save", None)
+    return field.has_default() or asked is not getattr(models.Field, "get_pk_value_on_save", None)
+
+
 def is_djangos(field: Field | type) -> bool:
     """Whether the field's class is one that Django ships for PostgreSQL."""
     cls = field if isinstance(field, type) else type(field)

@@ -19,6 +19,7 @@ from ..fields import (
     has_database_default,
     has_own_pre_save,
     is_clock,
+    makes_keys,
 )
 from ..names import Model, pk_fields
 from ..sql import Fragment, Hole, value
@@ -143,8 +144,8 @@ class Reader:
         """Ask the primary key for the value of rows that have none, as saving does."""
         for i in self.pk:
             values = columns[i]
-            if None in values or DatabaseDefault in set(map(type, values)):
-                ask: Any = self.carried[i].field
+            ask: Any = self.carried[i].field
+            if DatabaseDefault in set(map(type, values)) or (None in values and makes_keys(ask)):
                 keys = [ask.get_pk_value_on_save(None) if key is None else key for key in values]
                 columns[i] = [None if type(key) is DatabaseDefault else key for key in keys]
 
