@@ -9,6 +9,7 @@ from typing import Any
 from django.db import IntegrityError, connections, models
 from django.db.transaction import atomic, mark_for_rollback_on_error
 
+from ..arrow import refuse_table
 from ..errors import OptionError, RowConstraintError
 from ..plans.update import UpdateOptions, UpdatePlan
 from ..readers.base import described
@@ -26,6 +27,7 @@ def run(
 ) -> UpdateResult:
     """Update by ``objs``; see ``BulkUpsertQuerySet.bulk_update`` for the meaning of each word."""
     plan = UpdatePlan(queryset, options, connections[queryset.db])
+    refuse_table(objs, "objs is an iterable of model instances")
     if not isinstance(objs, Iterable):
         raise OptionError(f"objs is an iterable of model instances, not {described(objs)}")
     with reported(options.progress, objs, queryset.db) as progress:
