@@ -14,7 +14,7 @@ def opened(rows: Any) -> Any:
     """Return a table's stream as a pyarrow.RecordBatchReader.
 
     Raises:
-        OptionError: It is the stream of something else, or pyarrow is not installed.
+        OptionError: It is no table, or can't be made one; or pyarrow is not installed.
     """
     try:
         import pyarrow as pa
@@ -27,9 +27,9 @@ def opened(rows: Any) -> Any:
         return rows  # so that an error of the generator behind it stays what it is
     try:
         return pa.RecordBatchReader.from_stream(rows)
-    except (TypeError, pa.ArrowInvalid) as error:
+    except (TypeError, pa.ArrowInvalid) as error:  # which may quote a value
         raise OptionError(
-            f"rows: one {type(rows).__name__}, whose stream is not a table's: {error}"
+            f"rows: pyarrow can't read one {type(rows).__name__} as a table"
         ) from error
 
 

@@ -79,6 +79,8 @@ def plain(column: Any) -> Any:
         return floored.cast(pa.timestamp("us", held.tz))
     if pa.types.is_duration(held) and held.unit == "ns":
         return column.cast(pa.duration("us"), safe=False)
+    if pa.types.is_time64(held) and held.unit == "ns":
+        return column.cast(pa.time64("us"), safe=False)
     return column
 
 

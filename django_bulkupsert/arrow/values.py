@@ -22,7 +22,7 @@ class ArrowValues(Sequence[Any]):
     """
 
     def __init__(self, column: Any, field: Field, start: int) -> None:
-        from .texts import plain
+        from .texts import plain  # which imports pyarrow
 
         self.column = plain(column)
         self.field = field
@@ -51,17 +51,15 @@ class ArrowValues(Sequence[Any]):
         """
         try:
             return self.column.to_pylist()  # type: ignore[no-any-return]
+        except UNREADABLE:
+            return list(map(self._value, range(len(self))))
+
+    def _value(self, offset: int) -> Any:
+        try:
+            return self.column[offset].as_py()
         except UNREADABLE as error:
-            for offset, scalar in enumerate(self.column):
-                try:
-                    scalar.as_py()
-                except UNREADABLE:
-                    raise RowValueError(
-                        self.start + offset,
-                        self.field.name,
-                        f"this {self.column.type} can't be read as {wanted(self.field)}",
-                    ) from error
-            raise
+            reason = f"this {self.column.type} can't be read as {wanted(self.field)}"
+            raise RowValueError(self.start + offset, self.field.name, reason) from error
 
     def __len__(self) -> int:
         return len(self.column)
