@@ -7,7 +7,7 @@ pyarrow reads them. It is imported when the first of them comes, by the extra "a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from ..errors import OptionError
 
@@ -24,6 +24,13 @@ class Header:
     """
 
     names: tuple[str, ...]
+
+
+class ArrowStream(Protocol):
+    """What has Arrow's C stream interface."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Return the stream, in a capsule."""
 
 
 def is_table(rows: Any) -> bool:
