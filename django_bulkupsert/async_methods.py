@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db import models
 
+from .arrow import ArrowStream
 from .result import UpdateResult, UpsertResult
 from .threads import in_thread
 
@@ -17,7 +18,7 @@ class AsyncBulkMethods:
 
     async def abulk_upsert(
         self: Any,
-        rows: Iterable[Any] | AsyncIterable[Any],
+        rows: Iterable[Any] | AsyncIterable[Any] | ArrowStream,
         *,
         fields: Iterable[str] | None = None,
         unique_fields: Iterable[str] | None = None,
@@ -106,7 +107,7 @@ class AsyncBulkMethods:
 
     async def abulk_copy(
         self: Any,
-        rows: Iterable[Any] | AsyncIterable[Any],
+        rows: Iterable[Any] | AsyncIterable[Any] | ArrowStream,
         *,
         fields: Iterable[str] | None = None,
         batch_size: int | None = None,

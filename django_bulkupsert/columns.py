@@ -17,6 +17,7 @@ from typing import Any
 from django.core.exceptions import FieldError, ValidationError
 from django.db.models.sql import InsertQuery
 
+from .arrow.values import ArrowValues
 from .casts import cast_type, integer_bounds
 from .encode import Fault, NoText, Texts, check_text, spread, text_of
 from .fields import Field, is_djangos, wanted
@@ -129,6 +130,11 @@ class Column:
         Raises:
             Fault: A value can't be stored; the offset is the one in ``values``.
         """
+        if isinstance(values, ArrowValues):
+            drawn = values.texts(self.bounds)
+            if drawn is not None:
+                return drawn
+            values = values.values
         kinds = set(map(type, values))
         nulls = type(None) in kinds
         kinds.discard(type(None))

@@ -128,29 +128,34 @@ def _bytes(values: Sequence[bytes]) -> Rendered:
     return Rendered(["\\x" + item.hex() for item in values], escape=True, quote=True)
 
 
-def _most(field: Any) -> decimal.Decimal:
+def least_too_big(field: Any) -> decimal.Decimal:
     """Return the least number that a decimal column would round to one digit too many."""
     places = field.decimal_places or 0
     digits = decimal.Decimal(1).scaleb(field.max_digits - places)
     return digits - decimal.Decimal(5).scaleb(-places - 1)
 
 
+def value_field(field: models.Field[Any, Any]) -> models.Field[Any, Any]:
+    """Return the field whose values a field holds: of a foreign key the one it points to."""
+    while type(field) in (models.ForeignKey, models.OneToOneField):
+        field = field.target_field  # type: ignore[attr-defined]
+    return field
+
+
 def ready(
     field: models.Field[Any, Any], longest: int | None, bounds: tuple[int, int] | None
 ) -> Mapping[type, Renderer]:
     """Return the loops for a field whose class is exactly one of Django's own."""
+    field = value_field(field)
     kind = type(field)
-    while kind in (models.ForeignKey, models.OneToOneField):
-        field = field.target_field  # type: ignore[attr-defined]
-        kind = type(field)
     if kind is models.JSONField:
         dumps = partial(render_json, field.encoder)  # type: ignore[attr-defined]
         return dict.fromkeys((dict, list, str, int, float, bool), dumps)
     if kind is models.DecimalField and field.max_digits is not None:  # type: ignore[attr-defined]
-        return {decimal.Decimal: partial(_decimal, _most(field))}
+        return {decimal.Decimal: partial(_decimal, least_too_big(field))}
     if kind in _TEXT_FIELDS:
         return {str: partial(_text, longest)}
-    if kind in _INTEGER_FIELDS:
+    if kind in INTEGER_FIELDS:
         return {int: partial(_integer, bounds)}
     return _READY.get(kind, {})
 
@@ -159,7 +164,7 @@ _TEXT_FIELDS = {
     models.CharField, models.TextField, models.SlugField, models.EmailField, models.URLField,
     models.FilePathField,
 }  # fmt: skip
-_INTEGER_FIELDS = {
+INTEGER_FIELDS = {
     models.IntegerField, models.SmallIntegerField, models.BigIntegerField,
     models.PositiveIntegerField, models.PositiveSmallIntegerField, models.PositiveBigIntegerField,
     models.AutoField, models.SmallAutoField, models.BigAutoField,

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db import models
 
+from .arrow import ArrowStream
 from .engine import copy, dispatch, update
 from .plans.copy import CopyOptions
 from .plans.options import UpsertOptions
@@ -19,7 +20,7 @@ class BulkMethods:
 
     def bulk_upsert(
         self: Any,
-        rows: Iterable[Any],
+        rows: Iterable[Any] | ArrowStream,
         *,
         fields: Iterable[str] | None = None,
         unique_fields: Iterable[str] | None = None,
@@ -50,7 +51,8 @@ class BulkMethods:
 
         Args:
             rows: Any iterable, walked once: model instances, mappings of field names to
-                values, or sequences. All of one kind; mappings all with the same keys.
+                values, or sequences. All of one kind; mappings all with the same keys. Or a data
+                frame, or another Arrow stream, with columns named as fields (extra "arrow").
             fields: With rows that are sequences: the names of what they hold, in order.
             unique_fields: The fields by which rows are matched to stored ones. A primary key,
                 a unique field, a unique constraint, or a unique index under a condition must
@@ -201,7 +203,7 @@ class BulkMethods:
 
     def bulk_copy(
         self: Any,
-        rows: Iterable[Any],
+        rows: Iterable[Any] | ArrowStream,
         *,
         fields: Iterable[str] | None = None,
         batch_size: int | None = None,
@@ -215,7 +217,8 @@ class BulkMethods:
 
         Args:
             rows: Any iterable, walked once: model instances, mappings of field names to
-                values, or sequences. All of one kind; mappings all with the same keys.
+                values, or sequences. All of one kind; mappings all with the same keys. Or a data
+                frame, or another Arrow stream, with columns named as fields (extra "arrow").
             fields: With rows that are sequences: the names of what they hold, in order.
             batch_size: The most rows that one COPY sends; 5,000, if it is left out. All are sent
                 in one transaction.

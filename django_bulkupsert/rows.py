@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from .arrow import is_table
+from .arrow.source import ArrowSource
 from .columns import Column
 from .encode import Fault, Texts
 from .errors import RowValueError
@@ -181,7 +183,7 @@ def open_rows(
         OptionError: ``fields`` doesn't go with rows of this kind.
         RowTypeError: The first row is of no kind that is taken, or of another model.
     """
-    source = Walk(rows)
+    source = ArrowSource(rows) if is_table(rows) else Walk(rows)
     if source.is_empty:
         return None
     return Rows(reader_of(model, source.first, fields, column, known), source)

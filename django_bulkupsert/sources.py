@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db import models
 
+from .arrow import is_table
 from .errors import OptionError
 
 #: Rows of one pull weigh this many bytes at most, as far as samples tell: a chunk of rows with
@@ -25,7 +26,7 @@ class Source:
     """Where rows come from.
 
     Attributes:
-        first: The first row, by which all are read.
+        first: The first row, by which all are read; or a table's header.
         is_empty: Whether there is none.
         is_done: Whether all rows were pulled, as far as that is known.
     """
@@ -99,6 +100,8 @@ def check_rows(rows: Any) -> None:
     Raises:
         OptionError: They can't, or are one row.
     """
+    if is_table(rows):
+        return
     if not isinstance(rows, Iterable) or isinstance(rows, Mapping | str | bytes):
         raise OptionError(
             "rows is an iterable of model instances, mappings or sequences, not one "

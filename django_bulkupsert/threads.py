@@ -15,6 +15,8 @@ from typing import Any, Generic, TypeVar
 from asgiref.sync import async_to_sync, sync_to_async
 from django.db import connections, router
 
+from .arrow import is_table
+from .arrow.source import watched
 from .sources import PULL_BYTES, weight
 
 ResultT = TypeVar("ResultT")
@@ -89,6 +91,8 @@ class _Call(Generic[ResultT]):
 
     def _watched(self) -> Any:
         """Return the rows as the work can walk them."""
+        if is_table(self.rows):
+            return watched(self.rows, self.check)
         if isinstance(self.rows, AsyncIterable) and not isinstance(self.rows, Iterable):
             return self._pulled()
         plain = isinstance(self.rows, Iterable) and not isinstance(self.rows, Mapping | str | bytes)

@@ -56,7 +56,7 @@ def test_metadata(built):
     required = [line for line in lines if line.startswith("Requires-Dist") and "extra" not in line]
     assert required == ["Requires-Dist: Django>=4.2"]
     assert "Requires-Python: >=3.10" in lines
-    for extra in ("psycopg2", "psycopg", "demo", "test", "bench", "docs", "dev"):
+    for extra in ("psycopg2", "psycopg", "speed", "arrow", "demo", "test", "bench", "docs", "dev"):
         assert f"Provides-Extra: {extra}" in lines
 
 

@@ -47,6 +47,14 @@ total: int = Reading.objects.bulk_update(
     where=Q(watts__lt=Excluded("watts")),
     returning=True,
 )
+
+
+class Frame:
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
+
+assert_type(Reading.objects.bulk_upsert(Frame()), UpsertResult)
+assert_type(Reading.objects.bulk_copy(Frame()), int)
 Reading.objects.bulk_update(readings)  # type: ignore[call-arg]
 Reading.objects.bulk_update([1], ["watts"])  # type: ignore[list-item]
 Reading.objects.bulk_upsert(rows, no_such_option=1)  # type: ignore[call-arg]

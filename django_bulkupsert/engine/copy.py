@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,7 +26,7 @@ from .call import Call
 from .progress import Progress, reported
 
 
-def run(model: Model, rows: Iterable[Any], options: CopyOptions, using: str) -> int:
+def run(model: Model, rows: Any, options: CopyOptions, using: str) -> int:
     """Insert ``rows``; see ``BulkUpsertQuerySet.bulk_copy`` for the meaning of each word."""
 
     def make() -> CopyPlan:

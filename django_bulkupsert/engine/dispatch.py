@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +21,7 @@ from .progress import Progress, reported
 from .upsert import opened
 
 
-def run(model: Model, rows: Iterable[Any], options: UpsertOptions, using: str) -> UpsertResult:
+def run(model: Model, rows: Any, options: UpsertOptions, using: str) -> UpsertResult:
     """Upsert ``rows``; see ``BulkUpsertQuerySet.bulk_upsert`` for the meaning of each word."""
     told = options.progress
     if told is not None:  # it is no part of the plan

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from django.db import models, transaction
 
+from ..arrow import refuse_table
 from ..errors import RowTypeError, counted_in
 from ..fields import Field
 from ..marks import Marks
@@ -44,6 +45,10 @@ class InheritedCall:
 
     def run(self, rows: Iterable[Any]) -> UpsertResult:
         """Write the rows, all or none."""
+        refuse_table(
+            rows,
+            f"rows are instances of {self.plan.label}, which keeps its fields in several tables",
+        )
         self.objects = list(rows)
         for index, row in enumerate(self.objects):
             if not isinstance(row, models.Model) or row._meta.concrete_model is not self.plan.model:

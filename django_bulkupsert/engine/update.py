@@ -10,6 +10,7 @@ from django.db import IntegrityError, connections, models
 from django.db.transaction import atomic, mark_for_rollback_on_error
 from django.utils.connection import ConnectionProxy
 
+from ..arrow import refuse_table
 from ..compiling import RowExpressions
 from ..errors import OptionError, RowConstraintError
 from ..plans.kept import planned
@@ -36,6 +37,7 @@ def run(
 
     plain = _is_plain(queryset.query)
     with planned(queryset.model, using, options, make, kept=plain) as plan:
+        refuse_table(objs, "objs is an iterable of model instances")
         if not isinstance(objs, Iterable):
             raise OptionError(f"objs is an iterable of model instances, not {described(objs)}")
         with reported(options.progress, objs, using) as progress:

@@ -1,4 +1,4 @@
-"""One reader per kind of row: model instances, mappings, sequences -> columns of values.
+"""One reader per kind of row: model instances, mappings, sequences, tables -> columns of values.
 
 A reader knows which columns travel, which hold one value for all rows (``auto_now``, plain
 defaults), and turns a list of rows into columns of values; column by column, not row by row.
@@ -12,10 +12,12 @@ from typing import Any
 
 from django.db import models
 
+from ..arrow import Header
 from ..columns import Column
 from ..errors import OptionError, RowTypeError
 from ..fields import Field
 from ..names import Model
+from .arrow import ArrowReader
 from .base import Constant, Reader, described, is_sequence
 from .given import MappingReader, SequenceReader
 from .instances import InstanceReader, TableReader
@@ -35,7 +37,7 @@ def reader_of(
 
     Args:
         model: The model.
-        first: The first row.
+        first: The first row, or a table's header.
         fields: What rows hold that are sequences.
         column: Returns the column of a field.
         known: The readers that such calls had before, to which a new one is added.
@@ -44,7 +46,7 @@ def reader_of(
         OptionError: ``fields`` doesn't go with rows of this kind.
         RowTypeError: It is of no kind that is taken.
     """
-    if not (isinstance(first, models.Model | Mapping) or is_sequence(type(first))):
+    if not (isinstance(first, models.Model | Mapping | Header) or is_sequence(type(first))):
         raise RowTypeError(
             0,
             None,
@@ -59,6 +61,13 @@ def reader_of(
             )
         make = partial(SequenceReader, model, fields, column)
         shape: Hashable = SequenceReader
+    elif isinstance(first, Header):
+        if fields is not None:
+            raise OptionError(
+                "fields= names what sequences hold; the columns of a table name their own"
+            )
+        make = partial(ArrowReader, model, first, column)
+        shape = first
     elif fields is not None:
         raise OptionError(
             f"fields= names what sequences hold, and row 0 is {described(first)}, "

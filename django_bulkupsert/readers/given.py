@@ -74,7 +74,7 @@ class GivenReader(Reader):
         read = self._columns(rows, start)
         columns = [self._related(self.given[i], read[i], start) for i in self.kept]
         for field in self.calls:
-            columns.append([field.get_default() for _ in rows])
+            columns.append([field.get_default() for _ in range(len(rows))])
         self._keys(columns)
         if self.asked:
             names = [each.field.attname for each in self.carried]

@@ -1,0 +1,38 @@
+"""Rows of a table of Arrow's, whose columns are read as they are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..arrow import Header
+from ..arrow.values import ArrowValues
+from ..columns import Column
+from ..errors import RowFieldsError
+from ..fields import Field
+from ..names import Model, resolve_all
+from .given import GivenReader
+
+
+class ArrowReader(GivenReader):
+    """Reads tables whose columns are named as fields are."""
+
+    def __init__(self, model: Model, header: Header, column: Callable[[Field], Column]) -> None:
+        self.names = [name for name in header.names if not _INDEX.fullmatch(name)]
+        if not self.names:
+            raise RowFieldsError(0, None, "a table without columns gives no field")
+        super().__init__(model, resolve_all(model, self.names, "rows"), column)
+        # A table has no mark for what the database fills in.
+        self.defaulted -= set(map(column, self.given))
+
+    def _columns(self, rows: Any, start: int) -> list[Sequence[Any]]:
+        return [
+            ArrowValues(rows.column(name), field, start)
+            for name, field in zip(self.names, self.given, strict=True)
+        ]
+
+
+#: How pandas names the columns of an index that has no name: the numbers that are left of rows
+#: when a frame is filtered or sorted. No field can be called so.
+_INDEX = re.compile(r"__index_level_\d+__")
