@@ -1,0 +1,21 @@
+"""The library's own calls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks import names
+from benchmarks.contenders.base import Call, Contender
+from benchmarks.data import Batch
+
+
+def upsert(batch: Batch, rows: Any) -> Call:
+    """Return the upsert of instances, which get their primary keys, or of mappings."""
+    shape = batch.shape
+    return lambda: shape.model.objects.bulk_upsert(rows, unique_fields=[shape.key])
+
+
+UPSERTS = [
+    Contender(names.OURS, upsert, most=1_000_000, sets_pk=True),
+    Contender(names.MAPPINGS, upsert, takes="mappings", most=1_000_000),
+]
