@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 import decimal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import models
@@ -104,15 +104,19 @@ class Batch:
         shape: Their kind.
         numbers: Which they are, in no order.
         edition: What they hold: 0 is what is stored.
-        kept: What a contender keeps of it from round to round.
+        kept: What contenders keep of it from round to round.
     """
 
     shape: Shape
     numbers: list[int]
     edition: int
+    kept: dict[str, Any] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self.kept: dict[str, Any] = {}
+    def keep(self, name: str, make: Callable[[], Any]) -> Any:
+        """Return what is kept under a name, made once."""
+        if name not in self.kept:
+            self.kept[name] = make()
+        return self.kept[name]
 
     def mappings(self) -> list[dict[str, Any]]:
         """Return the rows as dicts."""
@@ -123,8 +127,8 @@ class Batch:
         return [self.shape.model(**row) for row in self.mappings()]
 
     def stored_instances(self) -> list[models.Model]:
-        """Return the rows as instances of what is stored, with other values."""
-        return [
-            self.shape.model(id=number + 1, **self.shape.values(number, self.edition))
-            for number in self.numbers
-        ]
+        """Return the rows as instances of stored rows, with other values."""
+        instances = self.instances()
+        for number, row in zip(self.numbers, instances, strict=True):
+            row.pk = number + 1  # as tables.Stock stores it
+        return instances

@@ -6,6 +6,7 @@ what another left; a checkpoint before each long turn, for the same reason.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -50,18 +51,18 @@ class Stock:
         touched = [number for batch in batches for number in batch.numbers]
         ((found,),) = self._run(
             f"WITH wanted AS (SELECT * FROM {self.seed} WHERE CASE "
-            f"WHEN %s OR n = ANY(%s::integer[]) THEN e = %s ELSE e = 0 AND {job.stored} END) "
+            f"WHEN n = ANY(%s::integer[]) THEN e = %s ELSE e = 0 AND {job.stored} END) "
             f"SELECT count(*) FROM wanted FULL JOIN {self.table} t USING ({self.shape.key}) "
             f"WHERE ({self._of('wanted')}) IS DISTINCT FROM ({self._of('t')})",
-            [not job.is_small, touched if job.is_small else [], batches[0].edition],
+            [touched, batches[0].edition],
         )
         return found
 
-    def wrong_keys(self, rows: list[Any]) -> int:
-        """Return how many instances don't have the primary key of their row."""
+    def wrong_keys(self, calls: Iterable[list[Any]]) -> int:
+        """Return how many instances of all calls don't have the primary key of their row."""
         key = self.shape.key
         stored = dict(self.shape.model.djangos.values_list(key, "pk"))
-        return sum(stored.get(getattr(row, key)) != row.pk for row in rows)
+        return sum(stored.get(getattr(row, key)) != row.pk for rows in calls for row in rows)
 
     def rewritten(self) -> int:
         """Return how many rows are versions that reset() didn't store, though they may be equal."""

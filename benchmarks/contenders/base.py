@@ -8,9 +8,7 @@ from typing import Any
 
 from benchmarks.data import Batch
 from benchmarks.jobs import Job
-
-#: What drivers are called.
-DRIVERS = {"psycopg": "psycopg 3", "psycopg2": "psycopg2"}
+from benchmarks.options import DRIVERS
 
 #: What is timed.
 Call = Callable[[], object]
@@ -26,7 +24,6 @@ class Contender:
         takes: The method of a batch that makes the rows, anew for each call; None: no rows.
         drivers: The drivers with which it can.
         most: The most rows it is given.
-        rounds: The most rounds it takes part in.
         rehearses: Whether ``prepare`` writes into the table.
         sets_pk: Whether instances come back with their primary keys.
     """
@@ -36,7 +33,6 @@ class Contender:
     takes: str | None = "instances"
     drivers: tuple[str, ...] = tuple(DRIVERS)
     most: int = 100_000
-    rounds: int = 100
     rehearses: bool = False
     sets_pk: bool = False
 
