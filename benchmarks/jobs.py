@@ -12,7 +12,7 @@ SMALL = 1_000
 #: Rows in that table.
 STORED = 20_000
 #: Calls of a turn, by the number of their rows; one where that is larger.
-CALLS = {1: 100, 10: 50, 100: 20, 1_000: 8}
+CALLS = {1: 100, 10: 50, 100: 20, 1_000: 5}
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
                 if job.shape.name not in stocks:
                     stocks[job.shape.name] = Stock(job.shape)
                 turns = Turns(job, stocks[job.shape.name], options)
-                for round_ in range(job.rounds):
+                for _ in range(job.rounds):
                     for each in turns.found:
                         progress.update(task, description=f"{driver}: {job}, {each.name}")
                         turns.take(each)

@@ -21,7 +21,11 @@ def prepared(shape: Shape) -> tuple[Any, Any]:
     from sqlalchemy.dialects.postgresql import insert
 
     params = connection.get_connection_params()
-    wanted = {name: params[name] for name in ("dbname", "host", "port", "user", "password") if name in params}
+    wanted = {
+        name: params[name]
+        for name in ("dbname", "host", "port", "user", "password")
+        if name in params
+    }
     engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(**wanted))
     statement = insert(Table(shape.table, MetaData(), autoload_with=engine))
     sets = {name: statement.excluded[name] for name in shape.fields}
