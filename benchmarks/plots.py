@@ -71,7 +71,8 @@ def bars(results: Results, driver: str, folder: Path) -> list[tuple[str, str]]:
     ]
     if not shown:
         return []
-    figure, panels = plt.subplots(1, len(WORKS), figsize=(11, 0.6 + 0.32 * len(shown)), sharey=True)
+    size = (11, 0.6 + 0.32 * len(shown))
+    figure, panels = plt.subplots(1, len(WORKS), figsize=size, sharex=True, sharey=True)
     for axes, (work, case) in zip(panels, cases.items(), strict=True):
         seconds = [results.seconds(case, name) for name in shown]
         drawn = axes.barh(

@@ -97,13 +97,13 @@ def unchanged(results: Results, case: Case) -> Table:
 
 def absent(results: Results, driver: str) -> list[str]:
     """Return who can't do what, and why."""
-    reasons: dict[str, None] = {}
+    reasons: dict[str, dict[str, None]] = {}
     for case, found in results.turns.items():
         for name, turn in found.items():
             if case.driver == driver and turn["note"]:
-                where = "" if turn["note"].endswith(("only", "rows")) else f", {case.rows:,} rows"
-                reasons[f"{name}{where}: {turn['note']}"] = None
-    return list(reasons)
+                where = f" ({case.rows:,} rows)" if turn["failed"] else ""
+                reasons.setdefault(turn["note"], {})[name + where] = None
+    return [f"{reason}: {'; '.join(found)}" for reason, found in reasons.items()]
 
 
 def setting(results: Results, driver: str) -> str:

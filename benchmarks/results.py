@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.options import WORKS
+
 
 class Case(NamedTuple):
     """What contenders have in common that are compared."""
@@ -57,11 +59,8 @@ class Results:
 
     def works(self, driver: str, shape: str, operation: str) -> list[str]:
         """Return the works that were measured."""
-        return list(
-            dict.fromkeys(
-                case.work for case in self.turns if case[:3] == (driver, shape, operation)
-            )
-        )
+        found = {case.work for case in self.turns if case[:3] == (driver, shape, operation)}
+        return [work for work in WORKS[operation] if work in found]
 
     def seconds(self, case: Case, contender: str) -> float | None:
         """Return the median of a contender's rounds."""

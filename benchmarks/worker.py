@@ -32,7 +32,7 @@ from benchmarks.tables import Stock
 from testproject.measure import setting
 
 #: Who has spent so many seconds on a job takes part in no further round.
-PATIENCE = 8
+PATIENCE = 6
 
 
 class Turns:
@@ -51,6 +51,7 @@ class Turns:
                 "contender": each.name,
                 "seconds": [],
                 "note": each.refusal(job, options.driver[0]),
+                "failed": False,
             }
             for each in CONTENDERS[job.operation]
             if not options.contender or any(word in each.name for word in options.contender)
@@ -72,7 +73,7 @@ class Turns:
             found["seconds"].append(round(statistics.median(spent), 6))
             self.spent[each] += spent
         if found["note"]:
-            found["seconds"] = []
+            found |= {"seconds": [], "failed": True}
 
     def _timed(self, each: Contender, found: dict[str, Any]) -> tuple[Any, list[float]]:
         """Return the rows of each call, and the seconds that it took."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pgbulk
-
 from benchmarks import names
 from benchmarks.contenders.base import Call, Contender
 from benchmarks.data import Batch
@@ -19,6 +17,8 @@ def django_upsert(batch: Batch, rows: Any) -> Call:
 
 
 def pgbulk_upsert(batch: Batch, rows: Any) -> Call:
+    import pgbulk
+
     shape = batch.shape
     return lambda: pgbulk.upsert(shape.model, rows, [shape.key], shape.fields)
 
@@ -48,6 +48,8 @@ def fast_update(batch: Batch, rows: Any) -> Call:
 
 
 def pgbulk_update(batch: Batch, rows: Any) -> Call:
+    import pgbulk
+
     return lambda: pgbulk.update(batch.shape.model, rows, batch.shape.fields)
 
 
@@ -62,6 +64,8 @@ def django_create(batch: Batch, rows: Any) -> Call:
 
 
 def pgbulk_copy(batch: Batch, rows: Any) -> Call:
+    import pgbulk
+
     return lambda: pgbulk.copy(batch.shape.model, rows, batch.shape.columns)
 
 

@@ -10,7 +10,6 @@ import json
 from functools import cache
 from typing import Any
 
-import asyncpg
 from django.db import connection, transaction
 
 from benchmarks import names
@@ -83,8 +82,10 @@ def asyncpg_(batch: Batch, rows: list[Any]) -> Call:
 
 
 @cache
-def opened() -> tuple[asyncio.AbstractEventLoop, asyncpg.Connection]:
+def opened() -> tuple[asyncio.AbstractEventLoop, Any]:
     """Return an event loop, and a connection in it."""
+    import asyncpg
+
     params = connection.get_connection_params()
     loop = asyncio.new_event_loop()
     found = {name: params.get(name) for name in ("host", "port", "user", "password")}
