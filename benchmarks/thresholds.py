@@ -1,6 +1,6 @@
 """Where unnest stops being faster than a staging table, and how large a chunk should be.
 
-Sets UNNEST_ROWS and CHUNK_ROWS (django_bulkupsert/relations), BLOCK_ROWS (readers/base.py), and
+Sets UNNEST_ROWS and CHUNK_ROWS (relations), BLOCK_ROWS (readers/attributes.py), and
 why only a staging table's key is ANALYZEd. Run by ``make thresholds``; each figure is the median
 of interleaved rounds.
 """
@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from django_bulkupsert.engine import call
-from django_bulkupsert.readers import base as reading
+from django_bulkupsert.readers import attributes as reading
 from django_bulkupsert.relations.staging import StagingRelation
 from testproject.airports.data import airports
 from testproject.airports.models import Airport
@@ -159,7 +159,7 @@ def main() -> None:
     def blocked(size: int) -> Callable[[], object]:
         def work() -> None:
             with mock.patch.object(reading, "BLOCK_ROWS", size):
-                reading.attributes(Airport, objs, names)
+                reading.Attributes(Airport, names)(objs)
 
         return work
 

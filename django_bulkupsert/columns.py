@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from typing import Any
 
 from django.core.exceptions import FieldError, ValidationError
@@ -23,7 +24,7 @@ from .loops import Renderer, check_range, ready
 from .sql import Fragment, compose, identifier, raw, value
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Column:
     """A column that a call writes or matches by.
 
@@ -88,6 +89,11 @@ class Column:
         """Whether the type is ordered by a collation that the model does not name."""
         texts = (raw("varchar"), raw("text"))
         return self.collation is None and self.base_type in texts
+
+    @property
+    def is_told_by_text(self) -> bool:
+        """Whether two values of the column are the same just when their texts are."""
+        return self.collation is None and self.base_type in _TOLD_BY_TEXT
 
     def ordered(self, value: Fragment) -> Fragment:
         """Return what puts values of the column into an order that is the same everywhere."""
@@ -235,8 +241,9 @@ class Column:
         """Say what the value is not; the value itself is not for a log."""
         return f"this {type(item).__name__} can't be read as {wanted(self.field)}"
 
+    @cached_property
     def loader(self) -> Callable[[Any], Any] | None:
-        """Return what turns a value as the driver gives it into a field's; None: nothing."""
+        """What turns a value as the driver gives it into a field's; None: nothing."""
         column = self.field.get_col(self.field.model._meta.db_table)
         steps: list[Any] = [
             *self.connection.ops.get_db_converters(column),
@@ -251,6 +258,13 @@ class Column:
             return stored
 
         return load
+
+
+#: Types of which a value has one text, as it is written here; of a collation of the model's own
+#: two texts may be one.
+_TOLD_BY_TEXT = [
+    raw(name) for name in ("smallint", "integer", "bigint", "uuid", "date", "varchar", "text")
+]
 
 
 def _placeholder(field: Any) -> Callable[..., Any] | None:

@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
-from typing import Any
+from typing import Any, NamedTuple
 
 from .driver import BINARY_TYPES, INET_TYPES, JSON_TYPES, RANGE_TYPES, unwrap
 from .sql import Fragment
@@ -40,6 +40,15 @@ class Texts:
     quote: bool = True
     cells: Mapping[int, Fragment] | None = None
     sure: bool = False
+
+
+class Rendered(NamedTuple):
+    """The texts of values that are not None, and what is known of them (see Texts)."""
+
+    texts: list[str]
+    escape: bool
+    quote: bool
+    sure: bool = True
 
 
 class Fault(Exception):
@@ -231,9 +240,9 @@ def _has_surrogate(text: str) -> bool:
 _SEAM = "\0"
 
 
-def copy_lines(ordinals: Iterable[int], columns: Sequence[Texts]) -> bytes:
-    """Return the lines of COPY's text format: the ordinal, then one text of each column."""
-    rows = zip(map(str, ordinals), *map(_copy_column, columns), strict=True)
+def copy_lines(columns: Sequence[Texts]) -> bytes:
+    """Return the lines of COPY's text format: one text of each column."""
+    rows = zip(*map(_copy_column, columns), strict=True)
     return ("\n".join(map("\t".join, rows)) + "\n").encode()
 
 

@@ -8,33 +8,22 @@ from __future__ import annotations
 
 import datetime
 import decimal
-import json
-import re
 import uuid
 import zoneinfo
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import repeat
-from operator import attrgetter
-from typing import Any, NamedTuple
+from operator import attrgetter, sub
+from typing import Any
 
 from django.conf import settings
 from django.db import models
 
-from .encode import Fault, check_text, text_of
-
-
-class Rendered(NamedTuple):
-    """The texts of values that are not None, and what is known of them (see Texts)."""
-
-    texts: list[str]
-    escape: bool
-    quote: bool
-    sure: bool = True
-
+from .encode import Fault, Rendered, check_text, text_of
+from .jsons import render_json
 
 #: Renders values of one known type. None: they are not in the known form after all.
-Renderer = Callable[[Sequence[Any]], "Rendered | None"]
+Renderer = Callable[[Sequence[Any]], Rendered | None]
 
 
 def _text(longest: int | None, values: Sequence[str]) -> Rendered:
@@ -88,10 +77,43 @@ def _date(values: Sequence[datetime.date]) -> Rendered:
 
 
 def _datetime(values: Sequence[datetime.datetime]) -> Rendered | None:
-    zones = set(map(type, map(attrgetter("tzinfo"), values)))
-    if settings.USE_TZ and not zones <= _ZONES and any(item.utcoffset() is None for item in values):
+    kinds = set(map(type, map(attrgetter("tzinfo"), values)))
+    if kinds == {datetime.timezone} and len(values) > 10:
+        zones = set(map(attrgetter("tzinfo"), values))
+        if zones == {datetime.timezone.utc}:
+            return Rendered(_utc(values), escape=False, quote=False)
+    if settings.USE_TZ and not kinds <= _ZONES and any(item.utcoffset() is None for item in values):
         return None  # Django warns, and makes them aware
     return Rendered(list(map(datetime.datetime.isoformat, values)), escape=False, quote=False)
+
+
+def _utc(values: Sequence[datetime.datetime]) -> list[str]:
+    """Return what isoformat() does, which asks the time zone of each again, and takes its time."""
+    days, minutes = _Days(), _MINUTES
+    spans = list(map(sub, values, repeat(_FIRST)))
+    micros = any(span.microseconds for span in spans)
+    if micros:
+        return [
+            f"{days[span.days]}{minutes[span.seconds // 60]}{span.seconds % 60:02}"
+            f"{f'.{span.microseconds:06}' if span.microseconds else ''}+00:00"
+            for span in spans
+        ]
+    return [
+        f"{days[span.days]}{minutes[span.seconds // 60]}{span.seconds % 60:02}+00:00"
+        for span in spans
+    ]
+
+
+class _Days(dict[int, str]):
+    """The dates of days since the first one."""
+
+    def __missing__(self, day: int) -> str:
+        self[day] = f"{datetime.date.fromordinal(day + 1).isoformat()}T"
+        return self[day]
+
+
+_FIRST = datetime.datetime(1, 1, 1, tzinfo=datetime.timezone.utc)
+_MINUTES = [f"{minute // 60:02}:{minute % 60:02}:" for minute in range(24 * 60)]
 
 
 #: Time zones that always have an offset.
@@ -104,48 +126,6 @@ def _timedelta(values: Sequence[datetime.timedelta]) -> Rendered:
 
 def _bytes(values: Sequence[bytes]) -> Rendered:
     return Rendered(["\\x" + item.hex() for item in values], escape=True, quote=True)
-
-
-def _json(encoder: type[json.JSONEncoder] | None, values: Sequence[Any]) -> Rendered:
-    texts: list[str] = []
-    try:
-        texts.extend(_dumps(encoder or json.JSONEncoder, values))
-    except (TypeError, ValueError, RecursionError) as error:
-        reason = (
-            "JSON can't hold NaN or an infinity"
-            if isinstance(error, ValueError) and "compliant" in str(error)
-            else f"not JSON: {error}"
-        )
-        raise Fault(len(texts), reason) from error
-    escape = check_text(texts)
-    # jsonb takes neither a NUL nor half of a surrogate pair; json does.
-    sure = not (escape and _DOUBTFUL.search("".join(texts)))
-    return Rendered(texts, escape, quote=True, sure=sure)
-
-
-def _dumps(kind: type[json.JSONEncoder], values: Sequence[Any]) -> Iterator[str]:
-    """Encode one value after another, without a new encoder for each.
-
-    The encoder in C, which json.dumps makes anew in each call, is twice as fast made once.
-    """
-    encoder = kind(allow_nan=False)
-    own = kind.encode, kind.iterencode
-    make = getattr(json.encoder, "c_make_encoder", None)
-    if (
-        own != (json.JSONEncoder.encode, json.JSONEncoder.iterencode)
-        or encoder.indent is not None
-        or not encoder.ensure_ascii
-        or make is None
-    ):
-        return map(encoder.encode, values)
-    encode = make(
-        {}, encoder.default, json.encoder.encode_basestring_ascii, None, encoder.key_separator,
-        encoder.item_separator, encoder.sort_keys, encoder.skipkeys, encoder.allow_nan,
-    )  # fmt: skip
-    return map("".join, map(encode, values, repeat(0)))
-
-
-_DOUBTFUL = re.compile(r"\\u(0000|d[89a-f])")
 
 
 def _most(field: Any) -> decimal.Decimal:
@@ -164,7 +144,7 @@ def ready(
         field = field.target_field  # type: ignore[attr-defined]
         kind = type(field)
     if kind is models.JSONField:
-        dumps = partial(_json, field.encoder)  # type: ignore[attr-defined]
+        dumps = partial(render_json, field.encoder)  # type: ignore[attr-defined]
         return dict.fromkeys((dict, list, str, int, float, bool), dumps)
     if kind is models.DecimalField and field.max_digits is not None:  # type: ignore[attr-defined]
         return {decimal.Decimal: partial(_decimal, _most(field))}

@@ -36,7 +36,7 @@ class Marks:
         updates: Sequence[Column],
         alias: str,
     ) -> None:
-        stored = [(i, c.field.attname, c.loader()) for i, c in enumerate((*pk, *returns), 2)]
+        stored = [(i, c.field.attname, c.loader) for i, c in enumerate((*pk, *returns), 2)]
         self.pk = stored[: len(pk)]
         self.asked = [
             each for each, column in zip(stored[len(pk) :], returns, strict=True) if column in asked
@@ -59,15 +59,18 @@ class Marks:
         """Set each instance's primary key, its clocks, what was asked for, and its state."""
         alias = self.alias
         always = [*self.pk, *self.asked]
+        clocks = [self.clocks[status] for status in STATUSES]
+        ticks = any(clocks)
         for outcome in self.outcomes:
             instance = objects[outcome[0]]
-            for attname, now in self.clocks[STATUSES[outcome[1]]]:
-                setattr(instance, attname, now)
             for i, attname, load in always:
                 setattr(instance, attname, outcome[i] if load is None else load(outcome[i]))
-            for i, attname, load in self.defaults:
-                if type(getattr(instance, attname)) is DatabaseDefault:
-                    setattr(instance, attname, outcome[i] if load is None else load(outcome[i]))
             state = instance._state
             state.adding = False
             state.db = alias
+            if ticks:
+                for attname, now in clocks[outcome[1]]:
+                    setattr(instance, attname, now)
+            for i, attname, load in self.defaults:
+                if type(getattr(instance, attname)) is DatabaseDefault:
+                    setattr(instance, attname, outcome[i] if load is None else load(outcome[i]))

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
-from itertools import chain, islice
+from functools import partial
 from typing import Any
 
 from .columns import Column
 from .encode import Fault, Texts
-from .errors import OptionError, RowValueError
+from .errors import RowValueError
 from .fields import DatabaseDefault, Field
 from .names import Model, pk_fields
 from .readers import InstanceReader, Reader, reader_of
+from .sources import Source, Walk
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,47 @@ class Chunk:
         return any(texts.cells for texts in self.texts)
 
 
+class SeenKeys:
+    """The keys seen so far, by their texts: whether each stood once.
+
+    Args:
+        places: Which of a chunk's texts make the key; none, if it can't be told by texts.
+        null_safe: Whether a NULL is a key like any; else a row with one has no key.
+
+    Attributes:
+        distinct: Whether no key stood twice, as far as that is known.
+    """
+
+    def __init__(self, places: Sequence[int], null_safe: bool) -> None:
+        self.places = places
+        self.null_safe = null_safe
+        self.distinct = bool(places)
+        self._seen: set[Any] = set()
+        self._count = 0
+
+    def add(self, chunk: Chunk) -> None:
+        """See the keys of a chunk, unless they are too many to be kept in memory."""
+        if not self.distinct:
+            return
+        columns = [chunk.texts[place] for place in self.places]
+        keys: Sequence[Any] = columns[0].values
+        if len(columns) > 1:
+            keys = list(zip(*(texts.values for texts in columns), strict=True))
+        if any(texts.nulls for texts in columns) and not self.null_safe:
+            single = len(columns) == 1
+            keys = [key for key in keys if (key is not None if single else None not in key)]
+        self._seen.update(keys)
+        self._count += len(keys)
+        cells = any(texts.cells for texts in columns)
+        if cells or len(self._seen) < self._count or self._count > MOST_SEEN:
+            self.distinct = False
+            self._seen.clear()
+
+
+#: Keys that are kept to tell that each stands once; beyond, the server has to look.
+MOST_SEEN = 100_000
+
+
 class Rows:
     """The caller's rows behind a reader, pulled once and in order.
 
@@ -41,9 +82,10 @@ class Rows:
         first_null: Of each column in which one of them gave None: the first such row's position.
     """
 
-    def __init__(self, reader: Reader, iterator: Iterator[Any]) -> None:
+    def __init__(self, reader: Reader, source: Source) -> None:
         self.reader = reader
-        self.iterator = iterator
+        self.source = source
+        self.pull = source.pull
         self.objects: list[Any] | None = [] if isinstance(reader, InstanceReader) else None
         self.count = 0
         self.with_pk = 0
@@ -55,17 +97,12 @@ class Rows:
         """How many of the rows encoded so far gave no primary key."""
         return self.count - self.with_pk
 
-    @cached_property
     def _pk(self) -> int | None:
         first = pk_fields(self.reader.model)[0]
         places = [i for i, each in enumerate(self.reader.carried) if each.field == first]
         return places[0] if places else None
 
-    def pull(self, most: int | None) -> list[Any]:
-        """Return the next rows, ``most`` at most."""
-        return list(islice(self.iterator, most))
-
-    def read(self, rows: list[Any]) -> list[Sequence[Any]]:
+    def read(self, rows: Sequence[Any]) -> list[Sequence[Any]]:
         """Return the values of rows that were pulled, column by column.
 
         Raises:
@@ -74,7 +111,10 @@ class Rows:
         return self.reader.read(rows, self.count)
 
     def encode(
-        self, rows: list[Any], columns: list[Sequence[Any]], pause: Callable[[], None] | None = None
+        self,
+        rows: Sequence[Any],
+        columns: list[Sequence[Any]],
+        pause: Callable[[], None] | None = None,
     ) -> Chunk:
         """Return rows that were read as a chunk.
 
@@ -90,6 +130,7 @@ class Rows:
         reader = self.reader
         aside = reader.aside
         texts: list[Texts] = []
+        pk = reader.keep("pk", self._pk)
         for i, (column, values) in enumerate(zip(reader.carried, columns, strict=True)):
             flags: list[bool] = []
             given: Sequence[Any]
@@ -98,7 +139,7 @@ class Rows:
                 given = [None if flag else item for item, flag in zip(values, flags, strict=True)]
             else:
                 given = values
-            if i == self._pk:
+            if i == pk:
                 self.with_pk += len(given) - given.count(None)
             try:
                 encoded = column.encode(given, aside and partial(aside, column, start), pause)
@@ -127,33 +168,20 @@ class Rows:
         return Chunk(start, len(rows), texts)
 
 
-def check_rows(rows: Any) -> None:
-    """Check that rows can be walked.
-
-    Raises:
-        OptionError: They can't, or are one row.
-    """
-    if not isinstance(rows, Iterable) or isinstance(rows, Mapping | str | bytes):
-        raise OptionError(
-            "rows is an iterable of model instances, mappings or sequences, not one "
-            f"{type(rows).__name__}"
-        )
-
-
 def open_rows(
     model: Model,
     rows: Iterable[Any],
     fields: Sequence[Field] | None,
     column: Callable[[Field], Column],
+    known: dict[Hashable, Reader] | None = None,
 ) -> Rows | None:
-    """Look at the first row and pick the reader; None where there is no row.
+    """Look at the first row and pick the reader, see ``reader_of``; None where there is no row.
 
     Raises:
         OptionError: ``fields`` doesn't go with rows of this kind.
         RowTypeError: The first row is of no kind that is taken, or of another model.
     """
-    iterator = iter(rows)
-    for first in iterator:
-        reader = reader_of(model, first, fields, column)
-        return Rows(reader, chain([first], iterator))
-    return None
+    source = Walk(rows)
+    if source.is_empty:
+        return None
+    return Rows(reader_of(model, source.first, fields, column, known), source)

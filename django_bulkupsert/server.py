@@ -46,6 +46,28 @@ def is_enum(connection: Any, name: str) -> bool:
     return known[name]
 
 
+def copy_refusal(connection: Any, table: Fragment) -> str | None:
+    """Return what a table is that COPY can't fill, or None where it can.
+
+    Asked in each call: who may see which rows is of the session, and may change.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT c.relkind, row_security_active(c.oid), EXISTS (SELECT 1 FROM pg_trigger AS t "
+            "WHERE t.tgrelid = c.oid AND t.tgtype & 68 = 68) "  # INSTEAD OF, INSERT
+            "FROM pg_class AS c WHERE c.oid = to_regclass(%s)",
+            [table.plain()],
+        )
+        kind, secured, replaced = cursor.fetchone() or ("", False, False)
+    if secured:
+        return "has row-level security, which COPY can't go through"
+    if kind == "v" and not replaced:
+        return "is a view, which COPY can't fill"
+    if kind == "m":
+        return "is a materialized view, which nothing but a refresh fills"
+    return None
+
+
 def may_refuse_locks(connection: Any) -> bool:
     """Whether the server is one of those that don't lock rows of some tables: it has Citus.
 

@@ -8,11 +8,18 @@ are made by :func:`identifier`, :func:`value` and :func:`raw`, and put together 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from string import Formatter
 from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """A parameter whose value is told when the statement runs, so that its text can be kept."""
+
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,11 @@ class Fragment:
             cursor.execute(self.text, self.params)
         else:
             cursor.execute(self.plain())
+
+    def filled(self, values: Mapping[Hole, Any]) -> Fragment:
+        """Return the fragment with a value in each of its holes."""
+        params = [values[param] if type(param) is Hole else param for param in self.params]
+        return Fragment(self.text, tuple(params))
 
     def plain(self) -> str:
         """Return the text as the server should see it; only for a fragment without values."""

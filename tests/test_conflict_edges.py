@@ -49,6 +49,19 @@ pytestmark = pytest.mark.django_db
 # A primary key that a transform makes ------------------------------------------------------
 
 
+def test_keys_that_are_one_to_the_server_only(tables, kind):
+    """The table's column has another type than the model's, by which two texts are one key."""
+    tables(
+        "DO $$ BEGIN EXECUTE (SELECT 'DROP INDEX ' || indexrelid::regclass FROM pg_index WHERE "
+        "indrelid = 'tests_product'::regclass AND indexrelid::regclass::text ~ '_like$'); END $$"
+    )
+    tables("ALTER TABLE tests_product ALTER COLUMN sku TYPE char(12)")
+    rows, words = kind(Product, [{"sku": sku, "stock": 1} for sku in ("a", "b", "a ")])
+    with pytest.raises(DuplicateKeysError, match="rows 0 and 2"):
+        Product.objects.bulk_upsert(rows, unique_fields=["sku"], strategy="copy", **words)
+    assert not Product.objects.exists()
+
+
 def test_transform_of_a_key_that_is_drawn():
     """Whether a row has a key that the database draws is told before any transform."""
     for expression in (NullIf("id", Value(0)), Coalesce("id", Value(5))):

@@ -327,6 +327,16 @@ def test_deferred_fields_are_refused():
     assert len(queries) == 0
 
 
+def test_a_deferred_field_among_many():
+    """Of many instances too, wherever it is; and it is not loaded."""
+    rows = [Product(sku=f"{i}") for i in range(1_200)]
+    Product.objects.bulk_upsert(rows, unique_fields=["sku"])
+    (rows[700],) = Product.objects.only("sku").filter(pk=rows[700].pk)
+    with pytest.raises(RowFieldsError, match=r"row 700: 'name'.* deferred"):
+        Product.objects.bulk_upsert(iter(rows))
+    assert "name" in rows[700].get_deferred_fields()
+
+
 # Keys --------------------------------------------------------------------------------------
 
 

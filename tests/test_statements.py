@@ -10,7 +10,7 @@ from django.db.models import F, Q
 
 from django_bulkupsert.plans.options import UpsertOptions
 from django_bulkupsert.plans.upsert import UpsertPlan
-from django_bulkupsert.relations import UnnestRelation, ValuesRelation, slots_of
+from django_bulkupsert.relations import Relation, UnnestRelation, ValuesRelation, slots_of
 from django_bulkupsert.rows import open_rows
 from django_bulkupsert.statements.questions import duplicates, stored_rows
 from django_bulkupsert.statements.upsert import Upsert
@@ -18,7 +18,7 @@ from django_bulkupsert.statements.upsert import Upsert
 from .models import City, Code, NullableKey, Plan, Product
 
 
-class Staged:
+class Staged(Relation):
     """A staging table as a statement sees it, without the table."""
 
     exact_types = True
@@ -35,6 +35,8 @@ class Staged:
         from django_bulkupsert.sql import raw
 
         return raw('pg_temp."s" AS bu_r')
+
+    inline = source
 
 
 @pytest.fixture(params=[ValuesRelation, UnnestRelation, Staged])
@@ -64,6 +66,7 @@ def made(model, rows, relation, part=None, created_by="old", **options) -> Upser
         pk_given=True if not source.without_pk else None if source.with_pk else False,
         returns=(),
         olds=(),
+        distinct=False,
     )
 
 
@@ -73,13 +76,13 @@ def text(*args, **words) -> str:
 
 ROW = {"sku": "a", "name": "b", "stock": 1}
 CALLS = {
-    "match": (Product, [ROW], {"unique_fields": ["sku"]}),
-    "instances": (Product, [Product(**ROW)], {"unique_fields": ["sku"]}),
-    "all": (Product, [ROW], {"unique_fields": ["sku"], "skip_unchanged": False}),
-    "ignore": (Product, [ROW], {"unique_fields": ["sku"], "ignore_conflicts": True}),
-    "pk": (Code, [Code(code="a")], {}),
-    "null": (NullableKey, [NullableKey(code="a")], {"unique_fields": ["code"]}),
-    "relation": (City, [{"name": "a", "country": 1}], {"unique_fields": ["name"]}),
+    "match": (Product, [ROW] * 2, {"unique_fields": ["sku"]}),
+    "instances": (Product, [Product(**ROW)] * 2, {"unique_fields": ["sku"]}),
+    "all": (Product, [ROW] * 2, {"unique_fields": ["sku"], "skip_unchanged": False}),
+    "ignore": (Product, [ROW] * 2, {"unique_fields": ["sku"], "ignore_conflicts": True}),
+    "pk": (Code, [Code(code="a")] * 2, {}),
+    "null": (NullableKey, [NullableKey(code="a")] * 2, {"unique_fields": ["code"]}),
+    "relation": (City, [{"name": "a", "country": 1}] * 2, {"unique_fields": ["name"]}),
 }
 
 
@@ -111,7 +114,7 @@ def test_every_statement(call, relation, created_by):
 
 def test_other_columns_order_by_themselves(relation):
     """A number is ordered as a number."""
-    sql = text(Product, [{"id": 1, "sku": "a"}], relation, part=True)
+    sql = text(Product, [{"id": 1, "sku": "a"}] * 2, relation, part=True)
     assert re.search(r'ORDER BY bu_[ri]\."c0", bu_[ri]\.ord ON CONFLICT', sql)
 
 

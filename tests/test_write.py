@@ -344,7 +344,7 @@ def test_results_add_up():
 def test_choice_by_number_of_rows(django_assert_num_queries):
     """A small input is one statement; a long one is staged."""
     with django_assert_num_queries(3) as queries:  # a savepoint around it, in this test
-        Product.objects.bulk_upsert([{"sku": "a"}], unique_fields=["sku"])
+        Product.objects.bulk_upsert([{"sku": "a"}, {"sku": "b"}], unique_fields=["sku"])
     assert "unnest" in queries[1]["sql"]
     from django.test.utils import CaptureQueriesContext
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import models
+from django.db import connections, models
 from django.db.models import Value
 from django.db.models.sql import UpdateQuery
 
@@ -72,7 +72,9 @@ def _cast(column: Column, fragment: Fragment) -> Fragment:
 
 
 def _is_enum(column: Column) -> bool:
-    return is_enum(column.connection, column.field.db_type(column.connection) or "")
+    return is_enum(
+        connections[column.connection.alias], column.field.db_type(column.connection) or ""
+    )
 
 
 class Assigned:

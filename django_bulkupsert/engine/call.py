@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, Generic, TypeVar
 
-from django.db import DataError, IntegrityError, InternalError, NotSupportedError, transaction
+from django.db import (
+    DataError,
+    IntegrityError,
+    InternalError,
+    NotSupportedError,
+    ProgrammingError,
+    connections,
+    transaction,
+)
 
 from .. import server
 from ..driver import Diagnostics, diagnostics
@@ -17,6 +26,7 @@ from ..relations import (
     UNNEST_ROWS,
     Loading,
     Relation,
+    Sink,
     StagingRelation,
     UnnestRelation,
     ValuesRelation,
@@ -25,6 +35,7 @@ from ..relations import (
 )
 from ..rows import Chunk, Rows
 from ..sql import identifier
+from .progress import Progress
 
 #: What an engine says that can't lock rows of a table: Citus, over shards, and of a reference
 #: table beside a local one.
@@ -37,11 +48,12 @@ ResultT = TypeVar("ResultT")
 class Call(Generic[PlanT, ResultT]):
     """A call under way: its plan, its rows, and the ways to run them."""
 
-    def __init__(self, plan: PlanT, source: Rows) -> None:
+    def __init__(self, plan: PlanT, source: Rows, progress: Progress) -> None:
         self.plan = plan
         self.source = source
-        self.connection = plan.connection
-        self.slots = slots_of(source.reader)
+        self.progress = progress
+        self.connection = connections[plan.connection.alias]
+        self.slots = source.reader.keep("slots", partial(slots_of, source.reader))
         self.chunk_rows = CHUNK_ROWS
 
     def run(self) -> ResultT:
@@ -50,10 +62,12 @@ class Call(Generic[PlanT, ResultT]):
         if asked == "copy" or (asked is None and self.plan.wants_exact_types(self.slots)):
             return self.staged([])
         head = self.source.pull(None if asked else UNNEST_ROWS + 1)
-        if asked is None and len(head) > UNNEST_ROWS:
+        if not self.source.source.is_done:
             return self.staged(head)
         chunk = self.source.encode(head, self.source.read(head))
-        if asked == "values" or (asked is None and chunk.has_cells):
+        self.take(chunk)
+        self.progress.at(self.source.count)
+        if asked == "values" or (asked is None and (chunk.has_cells or chunk.count == 1)):
             return self.at_once(chunk, ValuesRelation(self.slots, chunk))
         self._check_plain(chunk)
         return self.at_once(chunk, UnnestRelation(self.slots, chunk))
@@ -73,8 +87,11 @@ class Call(Generic[PlanT, ResultT]):
         except IntegrityError as error:
             self.blame(error, relation)
             raise
+        except ProgrammingError as error:
+            self.blame_key(error, relation)
+            raise
 
-    def staged(self, rows: list[Any]) -> ResultT:
+    def staged(self, rows: Sequence[Any]) -> ResultT:
         """Load all of the input, chunk by chunk, into a staging table, and merge that.
 
         Args:
@@ -84,12 +101,7 @@ class Call(Generic[PlanT, ResultT]):
             nested = bool(self.connection.savepoint_ids)
             self.begin(cursor)
             staging = StagingRelation(self.connection, cursor, self.slots)
-            with Loading(staging) as loading:
-                while rows := rows or self.source.pull(self.chunk_rows):
-                    columns = self.source.read(rows)
-                    loading.send()
-                    loading.add(self.source.encode(rows, columns, loading.wait))
-                    rows = []
+            self.load(staging, rows)
             staging.finish(self.key)
             try:
                 with self._atomic():
@@ -100,9 +112,29 @@ class Call(Generic[PlanT, ResultT]):
             except DataError as error:
                 self.blame_value(error, staging)
                 raise
+            except ProgrammingError as error:
+                self.blame_key(error, staging)
+                raise
             if nested:
                 staging.drop()
             return result
+
+    def load(self, sink: Sink, rows: Sequence[Any] = ()) -> None:
+        """Send all of the input, chunk by chunk; each is encoded while the last one is sent.
+
+        Args:
+            sink: What it is sent to.
+            rows: The rows that were pulled already.
+        """
+        with Loading(sink) as loading:
+            while rows := rows or self.source.pull(self.chunk_rows):
+                columns = self.source.read(rows)
+                loading.send()
+                chunk = self.source.encode(rows, columns, loading.wait)
+                self.take(chunk)
+                loading.add(chunk)  # and the connection is free
+                self.progress.at(self.source.count)
+                rows = ()
 
     def _atomic(self) -> AbstractContextManager[Any]:
         atomic: AbstractContextManager[Any] = transaction.atomic(using=self.connection.alias)
@@ -161,6 +193,9 @@ class Call(Generic[PlanT, ResultT]):
         """The columns by which rows are matched."""
         raise NotImplementedError
 
+    def take(self, chunk: Chunk) -> None:
+        """See a chunk before it is sent."""
+
     def begin(self, cursor: Any) -> None:
         """Do what has to be done before a staging table is loaded."""
 
@@ -178,3 +213,6 @@ class Call(Generic[PlanT, ResultT]):
 
     def blame_value(self, error: DataError, relation: Relation) -> None:
         """Raise the error that names the row with a value that is wrong, if it can be told."""
+
+    def blame_key(self, error: ProgrammingError, relation: Relation) -> None:
+        """Raise the error that lists the keys that stand twice, if it is that."""

@@ -3,39 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from django.db import connections
+from django.utils.connection import ConnectionProxy
 
 from ..names import Model
 from ..plans.inherited import InheritedPlan, is_inherited
+from ..plans.kept import planned
 from ..plans.options import UpsertOptions
 from ..plans.upsert import UpsertPlan
 from ..result import UpsertResult
-from ..rows import check_rows, open_rows
+from ..sources import check_rows
 from . import mixed
 from .inherited import InheritedCall
-from .upsert import UpsertCall
+from .progress import Progress, reported
+from .upsert import opened
 
 
 def run(model: Model, rows: Iterable[Any], options: UpsertOptions, using: str) -> UpsertResult:
     """Upsert ``rows``; see ``BulkUpsertQuerySet.bulk_upsert`` for the meaning of each word."""
-    connection = connections[using]
+    told = options.progress
+    if told is not None:  # it is no part of the plan
+        options = replace(options, progress=None)
     if is_inherited(model):
-        inherited = InheritedPlan(model, options, connection)
+        inherited = InheritedPlan(model, options, connections[using])
         check_rows(rows)
-        return InheritedCall(inherited).run(rows)
-    plan = UpsertPlan(model, options, connection)
-    check_rows(rows)
-    return mixed.run(plan, rows, _write) if options.mixed_keys else _write(plan, rows)
+        return InheritedCall(inherited, Progress(told, rows)).run(rows)
 
+    def make() -> UpsertPlan:
+        return UpsertPlan(model, options, ConnectionProxy(connections, using))
 
-def _write(plan: UpsertPlan, rows: Iterable[Any]) -> UpsertResult:
-    """Upsert the rows of one table, all of one kind."""
-    source = open_rows(plan.model, rows, plan.fields, plan.column)
-    if source is None:
-        return UpsertResult()
-    call = UpsertCall(plan, plan.bind(source.reader), source)
-    result = call.run()
-    call.marks.apply(source.objects or ())
-    return result
+    with planned(model, using, options, make) as plan:
+        check_rows(rows)
+        with reported(told, rows, using) as progress:
+            if options.mixed_keys:
+                return mixed.run(plan, rows, progress)
+            call = opened(plan, rows, progress)
+            if call is None:
+                return UpsertResult()
+            result = call.run()
+        call.finish()
+        return result

@@ -34,7 +34,7 @@ class Faults(Call[UpsertPlan, UpsertResult]):
 
     def duplicates(self, cursor: Any, upsert: Upsert) -> DuplicateKeysError:
         """Return the error that lists the keys that stand twice."""
-        duplicates(upsert, MOST_KEYS + 1).execute(cursor)
+        upsert.execute(cursor, duplicates(upsert, MOST_KEYS + 1))
         found = cursor.fetchall()
         shown = found[:MOST_KEYS]
         return DuplicateKeysError(
@@ -75,12 +75,26 @@ class Faults(Call[UpsertPlan, UpsertResult]):
             index = None
             with suppress(DatabaseError), self.connection.cursor() as cursor:
                 if most is not None:
-                    first_too_long(over, transform.column, most).execute(cursor)
+                    over.execute(cursor, first_too_long(over, transform.column, most))
                     index = cursor.fetchone()[0]
             if index is not None:
                 raise RowValueError(
                     index, field.name, f"more than {most} characters after its transform"
                 ) from error
+
+    def blame_key(self, error: ProgrammingError, relation: Relation) -> None:
+        """Raise the error that lists the keys that stand twice, if it is that.
+
+        To the server they may be one though their texts differ: its column is of another type,
+        or collation, than the model's.
+        """
+        if diagnostics(error).sqlstate != "21000":
+            return
+        found = None
+        with suppress(DatabaseError), self.connection.cursor() as cursor:
+            found = self.duplicates(cursor, self.upsert(relation, None))
+        if found is not None and found.keys:
+            raise found from error
 
     def blame(self, error: IntegrityError, relation: Relation) -> None:
         """Raise the error that names the row that a NOT NULL constraint refuses."""
@@ -104,7 +118,7 @@ class Faults(Call[UpsertPlan, UpsertResult]):
             new = column in reader.missing or over.leaves
             index = None
             with suppress(DatabaseError), self.connection.cursor() as cursor:
-                first_null(over, column, new=new).execute(cursor)
+                over.execute(cursor, first_null(over, column, new=new))
                 index = cursor.fetchone()[0]
             if index is not None:
                 raise RowConstraintError(index, column.field.name, reason) from error

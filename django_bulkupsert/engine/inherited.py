@@ -23,7 +23,9 @@ from ..readers.base import described
 from ..relations import Relation
 from ..result import ReturnedRow, Status, UpsertResult
 from ..rows import Rows
+from ..sources import Walk
 from ..statements.questions import lock_table, lookup
+from .progress import Progress
 from .upsert import UpsertCall
 
 CallT = TypeVar("CallT", bound=UpsertCall)
@@ -32,8 +34,9 @@ CallT = TypeVar("CallT", bound=UpsertCall)
 class InheritedCall:
     """An upsert of instances that are kept in several tables."""
 
-    def __init__(self, plan: InheritedPlan) -> None:
+    def __init__(self, plan: InheritedPlan, progress: Progress) -> None:
         self.plan = plan
+        self.progress = progress
         self.alias: str = plan.connection.alias
         self.objects: list[Any] = []
         self.told: list[Told] = []
@@ -63,6 +66,8 @@ class InheritedCall:
             for table, clocks in self.plan.clocks.items():
                 self._tick(table, clocks)
             stored = self._look_up()
+            self.progress.count = len(self.objects)
+            self.progress.done()
         for marks, objects in self.marks:
             marks.apply(objects)
         for index in self._left:
@@ -78,8 +83,8 @@ class InheritedCall:
 
     def _call(self, kind: type[CallT], plan: UpsertPlan, indexes: Sequence[int]) -> CallT:
         reader = TableReader(plan.model, plan.column, self._keys(plan.model, indexes))
-        source = Rows(reader, iter([self.objects[index] for index in indexes]))
-        return kind(plan, plan.bind(reader), source)
+        source = Rows(reader, Walk([self.objects[index] for index in indexes]))
+        return kind(plan, source, Progress(None, ()))
 
     def _keys(self, table: Model, indexes: Sequence[int]) -> dict[str, list[Any]]:
         """Return the keys in a table that rows have by now, those of parents or their own."""
@@ -226,7 +231,7 @@ class Finding(UpsertCall):
     def merge(self, cursor: Any, relation: Relation) -> UpsertResult:
         """Ask for the rows that are there."""
         upsert = self.upsert(relation, None)
-        lookup(upsert).execute(cursor)
+        upsert.execute(cursor, lookup(upsert))
         rows = cursor.fetchall()
         if self.plan.options.duplicates == "error" and any(row[0] != row[1] for row in rows):
             raise self.duplicates(cursor, upsert)

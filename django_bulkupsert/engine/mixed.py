@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,19 +16,17 @@ from ..plans.upsert import UpsertPlan
 from ..readers import reader_of
 from ..readers.base import described
 from ..result import ReturnedRow, UpsertResult
+from .progress import Progress
+from .upsert import opened
 
 
-def run(
-    plan: UpsertPlan,
-    rows: Iterable[Any],
-    write: Callable[[UpsertPlan, Sequence[Any]], UpsertResult],
-) -> UpsertResult:
+def run(plan: UpsertPlan, rows: Iterable[Any], progress: Progress) -> UpsertResult:
     """Write groups of rows one after the other, in the order in which they begin.
 
     Args:
         plan: The plan of the whole.
         rows: The rows.
-        write: Upserts the rows of one group, by its own plan.
+        progress: Is told of the rows of each group.
     """
     options = replace(plan.options, mixed_keys=False)
     if options.fields is not None:
@@ -56,7 +54,9 @@ def run(
     with transaction.atomic(using=plan.connection.alias):
         for given, indexes in groups.items():
             with counted_in(indexes):
-                some = write(plans[given], [held[index] for index in indexes])
+                call = opened(plans[given], [held[index] for index in indexes], progress)
+                some = UpsertResult() if call is None else call.run()
+            progress.before += len(indexes)
             returned += [replace(row, index=indexes[row.index]) for row in some.rows]
             result += replace(some, rows=())
     return replace(result, rows=sorted(returned, key=lambda row: row.index) or ())

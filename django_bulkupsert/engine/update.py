@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from itertools import chain, islice
 from typing import Any
 
 from django.db import IntegrityError, connections, models
@@ -16,8 +15,10 @@ from ..readers.base import described
 from ..relations import Relation
 from ..result import ReturnedRow, UpdateResult
 from ..rows import Chunk, Rows
+from ..sources import Walk
 from ..statements.update import Update
 from .call import Call
+from .progress import Progress, reported
 
 
 def run(
@@ -27,22 +28,23 @@ def run(
     plan = UpdatePlan(queryset, options, connections[queryset.db])
     if not isinstance(objs, Iterable):
         raise OptionError(f"objs is an iterable of model instances, not {described(objs)}")
-    iterator = iter(objs)
-    first = list(islice(iterator, 1))  # whether there is one
-    source = Rows(plan.reader, chain(first, iterator))
-    call = UpdateCall(plan, source)
-    if first and not plan.is_empty:
-        return call.run()
-    while rows := source.pull(call.chunk_rows):
-        source.encode(rows, source.read(rows))  # checked as where there is something to update
+    with reported(options.progress, objs, queryset.db) as progress:
+        walk = Walk(objs)
+        source = Rows(plan.reader, walk)
+        call = UpdateCall(plan, source, progress)
+        if not (walk.is_empty or plan.is_empty):
+            return call.run()
+        while rows := source.pull(call.chunk_rows):
+            source.encode(rows, source.read(rows))  # checked as where there is something to update
+            progress.at(source.count)
     return UpdateResult()
 
 
 class UpdateCall(Call[UpdatePlan, UpdateResult]):
     """A ``bulk_update`` under way."""
 
-    def __init__(self, plan: UpdatePlan, source: Rows) -> None:
-        super().__init__(plan, source)
+    def __init__(self, plan: UpdatePlan, source: Rows, progress: Progress) -> None:
+        super().__init__(plan, source, progress)
         if plan.options.batch_size is not None:
             self.chunk_rows = min(self.chunk_rows, plan.options.batch_size)
 
@@ -85,14 +87,14 @@ class UpdateCall(Call[UpdatePlan, UpdateResult]):
 
     def _take(self, cursor: Any, update: Update) -> UpdateResult:
         """Run the statement and read its answer."""
-        update.fragment().execute(cursor)
+        update.execute(cursor, update.fragment())
         if not update.answers:
             return UpdateResult(cursor.rowcount)
         found = cursor.fetchall()
         counts = 3 if self.plan.reports else 0
         rows = None
         if self.plan.returning is not None:
-            loaders = [(name, column.loader()) for name, column in self.plan.returning]
+            loaders = [(name, column.loader) for name, column in self.plan.returning]
             rows = [
                 ReturnedRow(
                     row[counts],

@@ -5,30 +5,41 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from operator import itemgetter
 from typing import Any
 
 from django.db import ProgrammingError, transaction
 from django.db.backends.postgresql.psycopg_any import IsolationLevel
 
+from ..columns import Column
 from ..marks import Marks
 from ..plans.upsert import UpsertPlan, Write
 from ..relations import Relation, TransformedRelation
 from ..result import STATUSES, ReturnedRow, Status, UpsertResult
-from ..rows import Chunk, Rows
+from ..rows import Chunk, Rows, SeenKeys, open_rows
 from ..server import created_by
+from ..sql import Fragment
 from ..statements.matched import MatchedUpsert
 from ..statements.over import Over
 from ..statements.questions import lock_table, stored_rows
 from ..statements.upsert import Upsert
 from .faults import Faults
+from .progress import Progress
+
+
+def opened(plan: UpsertPlan, rows: Iterable[Any], progress: Progress) -> UpsertCall | None:
+    """Return the call for rows of one kind, or None where there is no row."""
+    source = open_rows(plan.model, rows, plan.fields, plan.column, plan.readers)
+    return None if source is None else UpsertCall(plan, source, progress)
 
 
 class UpsertCall(Faults):
     """A ``bulk_upsert`` under way."""
 
-    def __init__(self, plan: UpsertPlan, write: Write, source: Rows) -> None:
-        super().__init__(plan, source)
-        self.write = write
+    def __init__(self, plan: UpsertPlan, source: Rows, progress: Progress) -> None:
+        super().__init__(plan, source, progress)
+        self.write: Write = plan.bind(source.reader)
+        self.seen = SeenKeys(*self._judged())
         asked = tuple(dict.fromkeys(column for _, column in plan.returning or ()))
         # What the database has filled in for an instance, it is told.
         filled = [column for column in source.reader.carried if column in source.reader.defaulted]
@@ -39,7 +50,7 @@ class UpsertCall(Faults):
             returns=self.returns,
             asked=asked,
             constants=source.reader.constants,
-            updates=[column for column in write.updates if column not in plan.assigned],
+            updates=[column for column in self.write.updates if column not in plan.assigned],
             alias=self.connection.alias,
         )
 
@@ -47,6 +58,26 @@ class UpsertCall(Faults):
     def key(self) -> Any:
         """The columns by which rows are matched."""
         return tuple(map(self.plan.column, self.plan.key_fields)) or self.plan.pk
+
+    def _judged(self) -> tuple[list[int], bool]:
+        """Return the places of the key among the texts, and whether a NULL is a key like any.
+
+        None, where rows may have one key and different texts.
+        """
+        plan = self.plan
+        columns = [part.column for part in plan.key] or list(plan.pk)
+        transformed = [transform.column for transform in plan.transforms]
+        places = {slot.column: i for i, slot in enumerate(self.slots) if not slot.is_flag}
+        null_safe = plan.target is not None and plan.target.null_safe
+        for column in columns:
+            told = column is not None and column.is_told_by_text and column not in transformed
+            if not told or column not in places:
+                return [], null_safe
+        return [places[column] for column in columns if column is not None], null_safe
+
+    def take(self, chunk: Chunk) -> None:
+        """See a chunk before it is sent."""
+        self.seen.add(chunk)
 
     def unstaged(self, _chunk: Chunk) -> AbstractContextManager[Any]:
         """Make the call all or nothing.
@@ -59,6 +90,10 @@ class UpsertCall(Faults):
             return nullcontext()
         atomic: AbstractContextManager[Any] = transaction.atomic(using=self.connection.alias)
         return atomic
+
+    def finish(self) -> None:
+        """Tell the instances what became of them, now that it is certain."""
+        self.marks.apply(self.source.objects or ())
 
     # Merging ------------------------------------------------------------------------------
 
@@ -100,7 +135,7 @@ class UpsertCall(Faults):
     def _take(self, cursor: Any, upsert: Upsert) -> UpsertResult:
         """Run a statement and read its answer."""
         try:
-            upsert.fragment().execute(cursor)
+            upsert.execute(cursor, self._statement(upsert))
         except ProgrammingError as error:
             self.check_constraint(error)
             raise
@@ -109,6 +144,13 @@ class UpsertCall(Faults):
         source = self.source
         rows = {None: source.count, True: source.with_pk, False: source.without_pk}
         return self._take_counts(cursor, upsert, rows[upsert.part])
+
+    def _statement(self, upsert: Upsert) -> Fragment:
+        """Return the statement's SQL, which is kept unless the rows are in it."""
+        if upsert.shape is None:
+            return upsert.fragment()
+        kept: Fragment = self.source.reader.keep(upsert.shape, upsert.fragment)
+        return kept
 
     def upsert(self, relation: Relation, part: bool | None) -> Upsert:
         """Return the statement of a part of the rows."""
@@ -135,6 +177,7 @@ class UpsertCall(Faults):
             "pk_given": True if not source.without_pk else None if source.with_pk else False,
             "returns": self.returns,
             "olds": self.olds,
+            "distinct": self.seen.distinct,
         }
 
     def _transformed(self, relation: Relation) -> Relation:
@@ -142,12 +185,15 @@ class UpsertCall(Faults):
         if not self.plan.transforms:
             return relation
         before = Over(self.plan, relation, self.slots, self.source.reader.constants)
-        transforms = {
-            transform.column: transform.fragment(
-                lambda field: before.incoming(self.plan.column(field), "bu_s")
-            )
-            for transform in self.plan.transforms
-        }
+
+        def transforms() -> dict[Column, Fragment]:
+            return {
+                transform.column: transform.fragment(
+                    lambda field: before.incoming(self.plan.column(field), "bu_s")
+                )
+                for transform in self.plan.transforms
+            }
+
         return TransformedRelation(relation, self.slots, transforms)
 
     def _take_counts(self, cursor: Any, upsert: Upsert, n: int) -> UpsertResult:
@@ -169,18 +215,20 @@ class UpsertCall(Faults):
         rows = cursor.fetchall()
         if rows and rows[0][1] is None:
             raise self.duplicates(cursor, upsert)
+        counts = Counter(map(itemgetter(1), rows))
         # What was written under another key than its row's is no input row's: that one seems
         # to be skipped.
-        claimed = {row[0]: row for row in rows if row[0] is not None}
-        counts = Counter(row[1] for row in rows)
-        counts[Status.SKIPPED.code] -= len(rows) - len(claimed)
-        if len(claimed) < len(rows):
-            self._claim([row for row in rows if row[0] is None], claimed)
-        lost = {ordinal for ordinal, row in claimed.items() if row[2] is None}
-        if lost and upsert.matches:
+        strays = [row for row in rows if row[0] is None]
+        claimed = {row[0]: row for row in rows}
+        if strays:
+            del claimed[None]
+            counts[Status.SKIPPED.code] -= len(strays)
+            self._claim(strays, claimed)
+        if upsert.matches and None in map(itemgetter(2), claimed.values()):
+            lost = {ordinal for ordinal, row in claimed.items() if row[2] is None}
             # Another call may have created them meanwhile: ask with a snapshot that sees them.
             columns = (*self.plan.pk, *self.returns, *self.olds)
-            stored_rows(upsert, columns).execute(cursor)
+            upsert.execute(cursor, stored_rows(upsert, columns))
             for ordinal, *values in cursor.fetchall():
                 if ordinal in lost:
                     claimed[ordinal] = (ordinal, Status.SKIPPED.code, *values, True)
@@ -206,7 +254,7 @@ class UpsertCall(Faults):
         first = 2 + len(self.plan.pk)
         before = first + len(self.returns)
         places = [
-            (name, self.returns.index(column), column.loader())
+            (name, self.returns.index(column), column.loader)
             for name, column in self.plan.returning or ()
         ]
 

@@ -13,6 +13,16 @@ from ..relations import STRATEGIES, Slot
 from ..sql import Fragment, identifier
 
 
+def check_batch_size(size: Any) -> None:
+    """Check ``batch_size``, which is None or a positive integer.
+
+    Raises:
+        OptionError: It is neither, as Django says.
+    """
+    if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size <= 0):
+        raise OptionError(f"Batch size must be a positive integer. Got {size!r}.")
+
+
 class Plan:
     """A checked call.
 

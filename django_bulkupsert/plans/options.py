@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,14 +40,20 @@ class UpsertOptions:
     mixed_keys: bool = False
     preserve_sequence: bool = False
     lock: str | None = None
+    progress: Callable[[int, int | None], object] | None = None
     strategy: str | None = None
 
     def __post_init__(self) -> None:
-        # What can be walked only once is walked here, since several may want to.
+        # What can be walked only once is walked here, since several may want to; and what the
+        # caller can change is the plan's own, which may be kept.
         for name in ("fields", "unique_fields", "match_fields", "update_fields", "returning"):
             given = getattr(self, name)
-            if isinstance(given, Iterator):
+            if given is None or given is True:
+                continue
+            if isinstance(given, Iterator | list):
                 object.__setattr__(self, name, list(given))
+            elif isinstance(given, dict):
+                object.__setattr__(self, name, dict(given))
 
 
 def check_options(options: UpsertOptions) -> None:

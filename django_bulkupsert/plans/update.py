@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,7 +19,7 @@ from ..names import Model, check_name, name_list, nearest, pk_fields, resolve_al
 from ..readers import UpdateReader
 from ..sql import Fragment, identifier
 from ..target import candidates
-from .base import Plan
+from .base import Plan, check_batch_size
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class UpdateOptions:
     where: Any = None
     skip_unchanged: bool = False
     returning: Iterable[str] | bool | None = None
+    progress: Callable[[int, int | None], object] | None = None
     strategy: str | None = None
 
 
@@ -72,8 +73,7 @@ class UpdatePlan(Plan):
         self, queryset: models.QuerySet[Any, Any], options: UpdateOptions, connection: Any
     ) -> None:
         super().__init__(queryset.model, connection, options.strategy)
-        if options.batch_size is not None and not _is_positive(options.batch_size):
-            raise OptionError(f"Batch size must be a positive integer. Got {options.batch_size!r}.")
+        check_batch_size(options.batch_size)
         if queryset.query.is_sliced or queryset.query.combinator:
             queryset.filter(pk__in=())  # Django says why not
         self.options = options
@@ -218,7 +218,3 @@ class UpdatePlan(Plan):
             if set(target.fields) == set(match):
                 return (*map(self.column, target.fields), *(() if target.is_pk else self.pk))
         return self.pk
-
-
-def _is_positive(size: Any) -> bool:
-    return isinstance(size, int) and not isinstance(size, bool) and size > 0

@@ -6,8 +6,9 @@ the first row tells: which fields are given, and so what is written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from django.db.models import AutoField
@@ -50,12 +51,14 @@ class UpsertPlan(Plan):
         where: The condition over the stored and the incoming row, or None.
         transforms: The expressions that replace columns of the incoming rows.
         returning: The names and columns of the values that are to come back, or None.
+        readers: The readers of rows of the shapes that came by so far.
     """
 
     def __init__(self, model: Model, options: UpsertOptions, connection: Any) -> None:
         super().__init__(model, connection, options.strategy)
         _check_model(model)
         self.options = options
+        self.readers: dict[Hashable, Reader] = {}
         check_options(options)
         changed = self._given("transform", options.transform)
         for field in changed:
@@ -203,6 +206,9 @@ class UpsertPlan(Plan):
             OptionError: An option names a field that the rows don't give.
             MatchError: A field of the match is not given.
         """
+        return reader.keep("write", partial(self._write, reader))
+
+    def _write(self, reader: Reader) -> Write:
         self._check_match(reader)
         self._check_asked(reader)
         if self.options.ignore_conflicts:

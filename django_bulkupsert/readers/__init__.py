@@ -6,7 +6,8 @@ defaults), and turns a list of rows into columns of values; column by column, no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from django.db import models
@@ -24,9 +25,20 @@ __all__ = ["Constant", "InstanceReader", "Reader", "TableReader", "UpdateReader"
 
 
 def reader_of(
-    model: Model, first: Any, fields: Sequence[Field] | None, column: Callable[[Field], Column]
+    model: Model,
+    first: Any,
+    fields: Sequence[Field] | None,
+    column: Callable[[Field], Column],
+    known: dict[Hashable, Reader] | None = None,
 ) -> Reader:
     """Pick the reader for rows of the first one's kind.
+
+    Args:
+        model: The model.
+        first: The first row.
+        fields: What rows hold that are sequences.
+        column: Returns the column of a field.
+        known: The readers that such calls had before, to which a new one is added.
 
     Raises:
         OptionError: ``fields`` doesn't go with rows of this kind.
@@ -38,18 +50,34 @@ def reader_of(
             None,
             f"{described(first)}, where a row is a model instance, a mapping or a sequence",
         )
+    make: Callable[[], Reader]
     if is_sequence(type(first)):
         if fields is None:
             raise OptionError(
                 f"row 0 is {described(first)}; with rows that are sequences, fields= names "
                 "what they hold"
             )
-        return SequenceReader(model, fields, column)
-    if fields is not None:
+        make = partial(SequenceReader, model, fields, column)
+        shape: Hashable = SequenceReader
+    elif fields is not None:
         raise OptionError(
             f"fields= names what sequences hold, and row 0 is {described(first)}, "
             "which names its own"
         )
-    if isinstance(first, models.Model):
-        return InstanceReader(model, column)
-    return MappingReader(model, first, column)
+    elif isinstance(first, models.Model):
+        make = partial(InstanceReader, model, column)
+        shape = InstanceReader
+    else:
+        make = partial(MappingReader, model, first, column)
+        shape = tuple(first)
+    known = {} if known is None else known
+    if shape in known:
+        return known[shape].renewed()
+    if len(known) >= MOST_SHAPES:
+        known.clear()
+    known[shape] = make()
+    return known[shape]
+
+
+#: Readers that are kept, of mappings with ever other keys.
+MOST_SHAPES = 32

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
-from operator import itemgetter
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import models
-from django.db.models.fields.related_descriptors import ForeignKeyDeferredAttribute
-from django.db.models.query_utils import DeferredAttribute
 
 from ..columns import Column
-from ..encode import Fault
+from ..encode import Fault, Texts
 from ..errors import OptionError, RowTypeError, UnsavedRelatedError
 from ..fields import (
     DatabaseDefault,
     Field,
     has_database_default,
     has_own_pre_save,
+    is_clock,
 )
 from ..names import Model, pk_fields
-from ..sql import Fragment, value
+from ..sql import Fragment, Hole, value
+
+KeptT = TypeVar("KeptT")
+ReaderT = TypeVar("ReaderT", bound="Reader")
 
 
 @dataclass(frozen=True)
@@ -32,13 +34,17 @@ class Constant:
     Attributes:
         column: The column.
         value: The value, as an instance holds it.
-        sql: The value in a statement.
+        sql: The value in a statement; its parameters are holes.
+        values: What goes into these.
+        texts: The value as text.
         on_update: Whether an update writes it too (auto_now), not only an insert.
     """
 
     column: Column
     value: Any
     sql: Fragment
+    values: Mapping[Hole, Any]
+    texts: Texts
     on_update: bool
 
     @classmethod
@@ -54,8 +60,23 @@ class Constant:
             raise OptionError(
                 f"the default of {column.field.name!r} can't be stored: {fault.reason}"
             ) from fault.__cause__
-        sql = (texts.cells or {}).get(0) or value(texts.values[0])
-        return cls(column, held, column.cast(sql), on_update)
+        given = (texts.cells or {}).get(0) or value(texts.values[0])
+        name = column.field.attname
+        values = {Hole(f"{name}, {i}"): param for i, param in enumerate(given.params)}
+        sql = column.cast(Fragment(given.text, tuple(values)))
+        return cls(column, held, sql, values, texts, on_update)
+
+    def now(self) -> Constant:
+        """Return the constant of another call: a clock's has that call's time."""
+        field = self.column.field
+        if not is_clock(field):
+            return self
+        held = field.pre_save(SimpleNamespace(), True)  # type: ignore[arg-type]
+        texts = self.column.encode([held])
+        if texts.cells:
+            return Constant.of(self.column, held, on_update=self.on_update)
+        values = dict.fromkeys(self.values, texts.values[0])
+        return Constant(self.column, held, self.sql, values, texts, self.on_update)
 
 
 class Reader:
@@ -79,12 +100,25 @@ class Reader:
         self.constants: tuple[Constant, ...] = ()
         self.missing: tuple[Column, ...] = ()
         self.lent: tuple[Column, ...] = ()
+        self._kept: dict[Hashable, Any] = {}
+
+    def keep(self, key: Hashable, make: Callable[[], KeptT]) -> KeptT:
+        """Return what was made for all calls with rows of this shape, made once."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]  # type: ignore[no-any-return]
+
+    def renewed(self: ReaderT) -> ReaderT:
+        """Return a reader for another call with rows of the same shape, which has its own time."""
+        reader = copy(self)
+        reader.constants = tuple([each.now() for each in self.constants])
+        return reader
 
     #: Takes a column, a chunk's start, the offset there, and an expression that a row holds;
     #: None: expressions are values like any.
     aside: Callable[[Column, int, int, Any], None] | None = None
 
-    def read(self, rows: list[Any], start: int) -> list[Sequence[Any]]:
+    def read(self, rows: Sequence[Any], start: int) -> list[Sequence[Any]]:
         """Return the values of each carried column; ``start`` is the first row's index."""
         raise NotImplementedError
 
@@ -127,41 +161,6 @@ def check_types(
     if wrong:
         offset = next(i for i, row in enumerate(rows) if type(row) in wrong)
         raise RowTypeError(start + offset, None, f"{described(rows[offset])}, where {instead}")
-
-
-def attributes(model: Model, rows: Sequence[Any], names: Sequence[str]) -> list[Sequence[Any]]:
-    """Return the named attributes of instances, column by column.
-
-    What an instance holds is read from its __dict__, unless the field wants to be asked.
-
-    Raises:
-        KeyError: An instance doesn't hold one: it is deferred.
-    """
-    plain = set(names)
-    for kind in set(map(type, rows)):
-        plain = {name for name in plain if type(getattr(kind, name)) in _PLAIN}
-    lazy = {
-        name for name in set(names) - plain if isinstance(getattr(model, name), DeferredAttribute)
-    }
-    columns: list[list[Any]] = [[] for _ in names]
-    for start in range(0, len(rows), BLOCK_ROWS):
-        block = rows[start : start + BLOCK_ROWS]
-        held = [row.__dict__ for row in block]
-        if lazy and any(map(lazy.difference, held)):
-            raise KeyError(next(iter(lazy)))
-        for name, column in zip(names, columns, strict=True):
-            if name in plain:
-                column.extend(map(itemgetter(name), held))
-            else:
-                column.extend([getattr(row, name) for row in block])
-    return columns  # type: ignore[return-value]  # of sequences, if of lists
-
-
-#: Instances that are read at a time, column by column, while the processor's cache still has
-#: them. Set by benchmarks/thresholds.py.
-BLOCK_ROWS = 500
-
-_PLAIN = (DeferredAttribute, ForeignKeyDeferredAttribute)
 
 
 def check_related(

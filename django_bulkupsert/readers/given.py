@@ -66,10 +66,10 @@ class GivenReader(Reader):
         single = field.has_default() and self.column(field).base_type is None
         return has_own_pre_save(field) or called or single
 
-    def _columns(self, rows: list[Any], start: int) -> list[Sequence[Any]]:
+    def _columns(self, rows: Sequence[Any], start: int) -> list[Sequence[Any]]:
         raise NotImplementedError
 
-    def read(self, rows: list[Any], start: int) -> list[Sequence[Any]]:
+    def read(self, rows: Sequence[Any], start: int) -> list[Sequence[Any]]:
         """Return the values of each carried column."""
         read = self._columns(rows, start)
         columns = [self._related(self.given[i], read[i], start) for i in self.kept]
@@ -120,7 +120,7 @@ class MappingReader(GivenReader):
         super().__init__(model, given, column)
         self.getter = itemgetter(*self.keys)
 
-    def _columns(self, rows: list[Any], start: int) -> list[Sequence[Any]]:
+    def _columns(self, rows: Sequence[Any], start: int) -> list[Sequence[Any]]:
         check_types(rows, start, lambda kind: issubclass(kind, Mapping), "row 0 is a mapping")
         # A mapping that makes up a missing key would hide that it is.
         self._check_keys([row for row in rows if type(row) is not dict], rows, start)
@@ -133,7 +133,7 @@ class MappingReader(GivenReader):
             raise
         return list(zip(*values, strict=True)) if len(self.keys) > 1 else [values]
 
-    def _check_keys(self, some: list[Any], rows: list[Any], start: int) -> None:
+    def _check_keys(self, some: Sequence[Any], rows: Sequence[Any], start: int) -> None:
         keys = set(self.keys)
         wrong = next((row for row in some if set(row) != keys), None)
         if wrong is None:
@@ -152,7 +152,7 @@ class MappingReader(GivenReader):
 class SequenceReader(GivenReader):
     """Reads tuples and lists; ``fields`` names what they hold."""
 
-    def _columns(self, rows: list[Any], start: int) -> list[Sequence[Any]]:
+    def _columns(self, rows: Sequence[Any], start: int) -> list[Sequence[Any]]:
         check_types(rows, start, is_sequence, "row 0 is a sequence")
         if set(map(len, rows)) != {len(self.given)}:
             offset = next(i for i, row in enumerate(rows) if len(row) != len(self.given))

@@ -11,7 +11,8 @@ from ..columns import Column
 from ..errors import RowFieldsError, listing
 from ..fields import Field, is_clock, is_generated
 from ..names import Model
-from .base import Reader, attributes, check_related, check_types
+from .attributes import Attributes
+from .base import Reader, check_related, check_types
 
 
 class InstanceReader(Reader):
@@ -25,10 +26,11 @@ class InstanceReader(Reader):
         self._carry(carried)
         self.constants = tuple(self._clock(field) for field in given if is_clock(field))
         self.names = [field.attname for field in carried]
+        self.attributes = Attributes(model, self.names)
         meta: Any = model._meta
         self.related = bool(meta.private_fields) or any(field.is_relation for field in carried)
 
-    def read(self, rows: list[Any], start: int) -> list[Sequence[Any]]:
+    def read(self, rows: Sequence[Any], start: int) -> list[Sequence[Any]]:
         """Return the values of each carried column."""
         check_types(rows, start, self._takes, f"{self.model._meta.label} instances are written")
         if self.related:
@@ -40,9 +42,9 @@ class InstanceReader(Reader):
         self._keys(columns)
         return columns
 
-    def _held(self, rows: list[Any], start: int) -> list[Sequence[Any]]:
+    def _held(self, rows: Sequence[Any], start: int) -> list[Sequence[Any]]:
         try:
-            return attributes(self.model, rows, self.names)
+            return self.attributes(rows)
         except KeyError:
             self._check_deferred(rows, start)
             raise
@@ -52,7 +54,7 @@ class InstanceReader(Reader):
         own = self.model._meta.concrete_model
         return issubclass(kind, models.Model) and kind._meta.concrete_model is own
 
-    def _check_deferred(self, rows: list[Any], start: int) -> None:
+    def _check_deferred(self, rows: Sequence[Any], start: int) -> None:
         for offset, row in enumerate(rows):
             deferred = [name for name in self.names if name not in row.__dict__]
             if deferred:
@@ -85,7 +87,7 @@ class TableReader(InstanceReader):
     def _takes(self, kind: type) -> bool:
         return issubclass(kind, self.model)
 
-    def _held(self, rows: list[Any], start: int) -> list[Sequence[Any]]:
+    def _held(self, rows: Sequence[Any], start: int) -> list[Sequence[Any]]:
         columns = super()._held(rows, start)
         for i, name in enumerate(self.names):
             if name in self.keys:

@@ -13,7 +13,8 @@ from ..compiling import RowExpressions
 from ..errors import RowExpressionError, RowFieldsError
 from ..fields import DatabaseDefault, Field
 from ..names import Model
-from .base import Reader, attributes, check_related, check_types
+from .attributes import Attributes
+from .base import Reader, check_related, check_types
 
 
 class UpdateReader(Reader):
@@ -39,6 +40,7 @@ class UpdateReader(Reader):
         self.carried = tuple(dict.fromkeys((*match, *fields, *further)))
         self.constants = tuple(map(self._clock, clocks))
         self.names = [each.field.attname for each in self.carried]
+        self.attributes = Attributes(model, self.names)
         self.updated = set(fields)
         self.matched = len(match)
         self.by_pk = by_pk
@@ -46,7 +48,7 @@ class UpdateReader(Reader):
         self.read_fields = [each.field for each in self.carried]
         self.related = any(field.is_relation for field in self.read_fields)
 
-    def read(self, rows: list[Any], start: int) -> list[Sequence[Any]]:
+    def read(self, rows: Sequence[Any], start: int) -> list[Sequence[Any]]:
         """Return the values of each carried column."""
         check_types(
             rows, start, self._takes, f"bulk_update() takes {self.model._meta.label} instances"
@@ -54,7 +56,7 @@ class UpdateReader(Reader):
         if self.related:
             check_related(rows, start, "bulk_update", self.read_fields)
         try:
-            columns = attributes(self.model, rows, self.names)
+            columns = self.attributes(rows)
         except KeyError:  # some are deferred: they are loaded one by one, as Django does
             columns = [[getattr(row, name) for row in rows] for name in self.names]
         if self.by_pk:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .base import Relation
-from .loading import Loading
+from .loading import Loading, Sink
 from .slots import Slot, slots_of
 from .staging import StagingRelation, find_fault
 from .transformed import TransformedRelation
@@ -16,6 +16,7 @@ __all__ = [
     "UNNEST_ROWS",
     "Loading",
     "Relation",
+    "Sink",
     "Slot",
     "StagingRelation",
     "TransformedRelation",

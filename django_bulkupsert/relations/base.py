@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from ..sql import Fragment, compose, raw
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+from ..sql import Fragment, Hole, compose, raw
 
 
 class Relation:
@@ -11,9 +14,17 @@ class Relation:
     Attributes:
         exact_types: Whether its columns have the very types of the table's columns, rather
             than those that the model names.
+        shape: What the SQL of the relation turns on, beside its slots; None: on its rows.
+        values: What goes into the holes of that SQL.
+        is_single: Whether it has one row.
+        literals: Of a single row, what it brings for each slot; None: it has to be read.
     """
 
     exact_types = False
+    shape: Hashable = None
+    values: Mapping[Hole, Any] = {}
+    is_single = False
+    literals: Mapping[Any, Fragment] | None = None
 
     def select(self) -> Fragment:
         """Return the query of all rows."""
@@ -28,5 +39,5 @@ class Relation:
         return raw("bu_r")
 
     def inline(self) -> Fragment:
-        """Return the FROM item, known as bu_r, of a statement without the CTE."""
+        """Return the FROM item, known as bu_r, of a statement without the CTE: read once."""
         return compose("({select}) AS bu_r", select=self.select())

@@ -1,12 +1,29 @@
-"""Chunks on their way to the staging table: each is sent while the next is being encoded."""
+"""Chunks on their way to a table: each is sent while the next is being encoded."""
 
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
+from typing import Any, Protocol
 
 from ..rows import Chunk
-from .staging import StagingRelation
+
+
+class Sink(Protocol):
+    """What chunks are sent to."""
+
+    def lines(self, chunk: Chunk) -> Any:
+        """Return a chunk as it is sent."""
+
+    def copy(self, chunk: Chunk, lines: Any) -> None:
+        """Send a chunk; touches nothing but the connection.
+
+        Raises:
+            RowError: The server can't take a row of it.
+        """
+
+    def complete(self, chunk: Chunk) -> None:
+        """Do for a chunk that was sent what is left to do."""
 
 
 class Loading:
@@ -17,10 +34,10 @@ class Loading:
     field that is not Django's own is asked after ``wait()``. At most two chunks are held.
     """
 
-    def __init__(self, staging: StagingRelation) -> None:
-        self.staging = staging
+    def __init__(self, sink: Sink) -> None:
+        self.sink = sink
         self.thread = ThreadPoolExecutor(1, "django_bulkupsert")
-        self.added: tuple[Chunk, bytes] | None = None
+        self.added: tuple[Chunk, Any] | None = None
         self.sent: tuple[Chunk, Future[None]] | None = None
 
     def __enter__(self) -> Loading:
@@ -36,8 +53,8 @@ class Loading:
             if error is None:
                 self.wait()
                 if self.added is not None:  # the last one, which nothing goes on beside
-                    self.staging.copy(*self.added)
-                    self.staging.complete(self.added[0])
+                    self.sink.copy(*self.added)
+                    self.sink.complete(self.added[0])
             elif isinstance(error, Exception):
                 self.wait()  # an error of earlier rows is told instead
         finally:
@@ -45,7 +62,7 @@ class Loading:
 
     def add(self, chunk: Chunk) -> None:
         """Take the next chunk; what was sent before is there when this returns."""
-        lines = self.staging.lines(chunk)
+        lines = self.sink.lines(chunk)
         self.wait()
         self.added = chunk, lines
 
@@ -53,7 +70,7 @@ class Loading:
         """Start to send the chunk that was added last."""
         if self.added is not None:
             chunk, lines = self.added
-            self.sent = chunk, self.thread.submit(self.staging.copy, chunk, lines)
+            self.sent = chunk, self.thread.submit(self.sink.copy, chunk, lines)
             self.added = None
 
     def wait(self) -> None:
@@ -66,4 +83,4 @@ class Loading:
             chunk, future = self.sent
             self.sent = None
             future.result()
-            self.staging.complete(chunk)
+            self.sink.complete(chunk)

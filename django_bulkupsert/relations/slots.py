@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from ..columns import Column
 from ..readers import Reader
-from ..sql import Fragment, compose, identifier, raw
+from ..sql import Fragment, Hole, compose, identifier, raw
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,11 @@ class Slot:
     column: Column
     flag: Fragment | None = None
     is_flag: bool = False
+
+    @cached_property
+    def hole(self) -> Hole:
+        """What stands in a statement for the slot's values."""
+        return Hole(self.alias.text)
 
     def typed(self, text: Fragment) -> Fragment:
         """Return a text as a value of the slot's type, which compares as the column does."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,16 +11,17 @@ from typing import Any
 from django.db import DatabaseError, DataError, IntegrityError, transaction
 
 from ..columns import Column
-from ..driver import copy_in, diagnostics
-from ..encode import copy_lines
-from ..errors import RowConstraintError, RowError, RowValueError
+from ..driver import copy_in
+from ..encode import Texts, copy_lines
+from ..errors import RowError
 from ..rows import Chunk
-from ..sql import EMPTY, Fragment, comma, compose, identifier, join, raw
+from ..sql import EMPTY, Fragment, comma, compose, identifier, raw
 from .base import Relation
+from .copy_errors import located
 from .slots import Slot, aliases
 
-#: Errors whose DETAIL tells more without telling the value: out of range, untranslatable.
-_TELLING = ("22003", "22P05")
+#: How much ANALYZE looks at, 300 rows for each: of a key that is unique it tells that.
+SAMPLE = raw("10")
 
 #: Expressions that one statement computes; each may bring some parameters of its own.
 CELLS_ROWS = 1_000
@@ -43,7 +43,7 @@ class StagingRelation(Relation):
         self.cursor = cursor
         self.slots = slots
         self.flagged: set[Fragment] = set()  # flags by which a row is left to a default
-        name = f"bulkupsert_{secrets.token_hex(8)}"
+        self.plain_name = name = f"bulkupsert_{secrets.token_hex(8)}"
         self.name = compose("pg_temp.{name}", name=identifier(name))
         compose(
             "CREATE TEMPORARY TABLE {name} ON COMMIT DROP AS "
@@ -66,7 +66,8 @@ class StagingRelation(Relation):
 
     def lines(self, chunk: Chunk) -> bytes:
         """Return a chunk as COPY wants it."""
-        return copy_lines(range(chunk.start, chunk.start + chunk.count), chunk.texts)
+        ordinals = list(map(str, range(chunk.start, chunk.start + chunk.count)))
+        return copy_lines([Texts(ordinals, nulls=False, escape=False), *chunk.texts])
 
     def copy(self, chunk: Chunk, lines: bytes) -> None:
         """Send the lines of a chunk; touches nothing but the connection.
@@ -82,7 +83,9 @@ class StagingRelation(Relation):
         try:
             copy_in(self.connection, self.cursor, statement, lines)
         except (DataError, IntegrityError) as error:  # a domain has constraints of its own
-            fault = self._located(error, chunk)
+            fields = {slot.alias.text.strip('"'): slot.column.field for slot in self.slots}
+            indexes = range(chunk.start, chunk.start + chunk.count)
+            fault = located(error, self.plain_name, fields, indexes)
             if fault is None:
                 raise
             raise fault from error
@@ -125,22 +128,6 @@ class StagingRelation(Relation):
                     flag=slot.flag,
                 ).execute(self.cursor)
 
-    def _located(self, error: DatabaseError, chunk: Chunk) -> RowError | None:
-        """Read the line and the column from what COPY says of an error."""
-        found = diagnostics(error)
-        # The server may speak any language: the table, a number, and the column's name stay.
-        place = re.search(r"^COPY \S+, \D*(\d+), .*?\bc(\d+)\b", found.context or "", re.MULTILINE)
-        if place is None:
-            return None
-        alias = identifier(f"c{place[2]}")
-        field = next(slot.column.field for slot in self.slots if slot.alias == alias)
-        index = chunk.start + int(place[1]) - 1
-        reason = _without_value(found.message or str(error))
-        if found.sqlstate in _TELLING and found.detail:
-            reason = f"{reason} ({found.detail.rstrip('.')})"
-        kind = RowValueError if isinstance(error, DataError) else RowConstraintError
-        return kind(index, field.name, reason)
-
     def finish(self, key: Sequence[Column]) -> None:
         """Make the table ready to be read, when all of its rows are there."""
         self._fill_defaults()
@@ -149,21 +136,22 @@ class StagingRelation(Relation):
     def analyze(self, key: Sequence[Column]) -> None:
         """Tell the planner how many rows there are, and of the key; autovacuum never looks here.
 
-        Only the key: it is what the plan turns on, and to look at every column makes a run in
-        which nothing changed a fifth to a third slower (benchmarks/thresholds.py).
+        Only the key, and a sample of it: it is what the plan turns on, and to look at every
+        column makes a run in which nothing changed a fifth to a third slower, a sample of the
+        server's usual size a tenth (benchmarks/thresholds.py).
         """
-        compose(
-            "ANALYZE {name} (ord{key})",
-            name=self.name,
-            key=join(
-                "",
-                [
-                    compose(", {alias}", alias=slot.alias)
-                    for slot in self.slots
-                    if slot.column in key and not slot.is_flag
-                ],
-            ),
-        ).execute(self.cursor)
+        columns = [slot.alias for slot in self.slots if slot.column in key and not slot.is_flag]
+        columns.insert(0, raw("ord"))
+        altered = comma(
+            compose("ALTER {column} SET STATISTICS {target}", column=column, target=SAMPLE)
+            for column in columns
+        )
+        compose("ALTER TABLE {name} {altered}", name=self.name, altered=altered).execute(
+            self.cursor
+        )
+        compose("ANALYZE {name} ({columns})", name=self.name, columns=comma(columns)).execute(
+            self.cursor
+        )
 
     def drop(self) -> None:
         """Drop the table before its transaction ends."""
@@ -177,6 +165,8 @@ class StagingRelation(Relation):
         """Return the FROM item, known as bu_r."""
         return compose("{name} AS bu_r", name=self.name)
 
+    inline = source
+
     def select(self) -> Fragment:
         """Return the query of all rows."""
         return compose("SELECT * FROM {name}", name=self.name)
@@ -186,11 +176,6 @@ def _typed(slot: Slot) -> Fragment:
     if slot.is_flag:
         return raw("true")
     return slot.column.stored if slot.column.fits else slot.column.cast(slot.column.stored)
-
-
-def _without_value(message: str) -> str:
-    """Cut the value, which the server puts in quotes, out of a message."""
-    return re.sub(r""":? ?["„“«»].*["”“«»]""", "", message, flags=re.DOTALL)
 
 
 def find_fault(connection: Any, slots: Sequence[Slot], chunk: Chunk) -> RowError | None:

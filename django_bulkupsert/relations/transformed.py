@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ..columns import Column
 from ..sql import Fragment, comma, compose
@@ -17,34 +17,42 @@ class TransformedRelation(Relation):
     """
 
     def __init__(
-        self, relation: Relation, slots: Sequence[Slot], transforms: Mapping[Column, Fragment]
+        self,
+        relation: Relation,
+        slots: Sequence[Slot],
+        transforms: Callable[[], Mapping[Column, Fragment]],
     ) -> None:
         """Wrap a relation.
 
         Args:
             relation: The relation, whose rows are known as bu_s to the transforms.
             slots: Its columns.
-            transforms: The columns that are replaced, and by what.
+            transforms: Returns the columns that are replaced, and by what.
         """
         self.relation = relation
         self.slots = slots
         self.transforms = transforms
         self.exact_types = relation.exact_types
+        self.shape = relation.shape
+        self.values = relation.values
+        self.is_single = relation.is_single
 
     def select(self) -> Fragment:
         """Return the query of all rows."""
+        transforms = self.transforms()
         return compose(
             "SELECT bu_s.ord, {columns} FROM ({rows}) AS bu_s",
             columns=comma(
-                compose("{value} AS {alias}", value=self._value(slot), alias=slot.alias)
+                compose("{value} AS {alias}", value=_value(slot, transforms), alias=slot.alias)
                 for slot in self.slots
                 if not slot.is_flag
             ),
             rows=self.relation.select(),
         )
 
-    def _value(self, slot: Slot) -> Fragment:
-        transform = self.transforms.get(slot.column)
-        if transform is None:
-            return slot.of("bu_s")
-        return compose("{value}{collate}", value=transform, collate=slot.column.collate)
+
+def _value(slot: Slot, transforms: Mapping[Column, Fragment]) -> Fragment:
+    transform = transforms.get(slot.column)
+    if transform is None:
+        return slot.of("bu_s")
+    return compose("{value}{collate}", value=transform, collate=slot.column.collate)

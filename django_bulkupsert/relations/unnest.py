@@ -18,9 +18,13 @@ class UnnestRelation(Relation):
     form travel alike (unnest itself would flatten an array of arrays).
     """
 
+    shape = "unnest"
+
     def __init__(self, slots: Sequence[Slot], chunk: Chunk) -> None:
         self.slots = slots
-        self.chunk = chunk
+        self.values = {
+            slot.hole: array_literal(texts) for slot, texts in zip(slots, chunk.texts, strict=True)
+        }
 
     def select(self) -> Fragment:
         """Return the query of all rows."""
@@ -36,9 +40,6 @@ class UnnestRelation(Relation):
                 for slot in self.slots
                 if not slot.is_flag
             ),
-            arrays=comma(
-                compose("{array}::text[]", array=value(array_literal(texts)))
-                for texts in self.chunk.texts
-            ),
+            arrays=comma(compose("{array}::text[]", array=value(slot.hole)) for slot in self.slots),
             names=comma(aliases(self.slots)),
         )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 from ..encode import Texts
 from ..rows import Chunk
@@ -17,6 +18,19 @@ class ValuesRelation(Relation):
     def __init__(self, slots: Sequence[Slot], chunk: Chunk) -> None:
         self.slots = slots
         self.chunk = chunk
+        self.is_single = chunk.count == 1
+        if self.is_single and not chunk.has_cells:
+            self.shape = "one row"
+            self.values = {
+                slot.hole: texts.values[0] for slot, texts in zip(slots, chunk.texts, strict=True)
+            }
+
+    @cached_property
+    def literals(self) -> Mapping[Slot, Fragment] | None:  # type: ignore[override]
+        """Of a single row, what it brings for each slot; None: it has to be read."""
+        if self.shape is None or any(slot.is_flag for slot in self.slots):
+            return None
+        return {slot: slot.typed(value(slot.hole)) for slot in self.slots}
 
     def select(self) -> Fragment:
         """Return the query of all rows."""
@@ -40,7 +54,7 @@ class ValuesRelation(Relation):
             "({ordinal}, {cells})",
             ordinal=raw(f"{self.chunk.start + offset}::bigint"),
             cells=comma(
-                slot.typed(cell(texts, offset))
+                slot.typed(value(slot.hole) if self.shape else cell(texts, offset))
                 for slot, texts in zip(self.slots, self.chunk.texts, strict=True)
             ),
         )

@@ -66,7 +66,7 @@ class Keyed(Over):
         if self.part is None or slot is None:
             return []
         template = "{pk} IS NOT NULL" if self.part else "{pk} IS NULL"
-        return [compose(template, pk=slot.of(row))]
+        return [compose(template, pk=self.incoming(slot.column, row))]
 
     @property
     def null_safe(self) -> bool:

@@ -14,7 +14,7 @@ One statement too, but with no ON CONFLICT in it, which needs an index::
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
 
 from ..columns import Column
@@ -37,10 +37,17 @@ class MatchedUpsert(Upsert):
     nulls: Collection[Column]
     locks: bool
 
+    @property
+    def shape(self) -> Hashable:
+        """What the statement turns on, beside the plan and the shape of rows; None: on its rows."""
+        shape = super().shape
+        return shape and (shape, self.locks, frozenset(self.nulls))
+
     # An UPDATE needs no column lent, tells itself from an INSERT, and draws no primary key; each
     # row has a key, by which it is found, and is looked at beside what it matches.
-    lends = joins = finds_by_pk = numbers = told_by_old = False
+    lends = joins = finds_by_pk = numbers = told_by_old = reads_once = False
     tells = filters = True
+    literals = None
 
     def writes(self) -> list[Fragment]:
         """Return the CTEs that match and write."""

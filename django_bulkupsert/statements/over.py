@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, ClassVar
 
 from ..columns import Column
 from ..plans.base import Plan
@@ -35,6 +36,16 @@ class Over:
     slots: Sequence[Slot]
     constants: Sequence[Constant]
 
+    def execute(self, cursor: Any, fragment: Fragment) -> None:
+        """Run a statement over the rows."""
+        values = dict(self.relation.values)
+        for each in self.constants:
+            values.update(each.values)
+        fragment.filled(values).execute(cursor)
+
+    #: What the row brings for each slot, where that stands in the statement itself.
+    literals: ClassVar[Mapping[Slot, Fragment] | None] = None
+
     @cached_property
     def slot_of(self) -> dict[Column, Slot]:
         """The slot that carries each column's values."""
@@ -50,7 +61,7 @@ class Over:
         slot = self.slot_of.get(column)
         if slot is None:
             return next(each.sql for each in self.constants if each.column is column)
-        return slot.of(row)
+        return self.literals[slot] if self.literals is not None else slot.of(row)
 
     def new(self, column: Column, row: str) -> Fragment:
         """Return the value that a stored row's column is to get from a row."""

@@ -28,6 +28,7 @@ class Proposed(Keyed):
         pk_given: Whether all (True), no (False) or only some (None) rows give a primary key.
         returns: Columns whose stored values are wanted, per row.
         olds: The first of them whose values before the write are wanted too.
+        distinct: Whether no two rows are known to have one key.
     """
 
     write: Write
@@ -37,6 +38,7 @@ class Proposed(Keyed):
     pk_given: bool | None
     returns: Sequence[Column]
     olds: Sequence[Column]
+    distinct: bool
 
     # What the call needs ------------------------------------------------------------------
 
@@ -47,8 +49,8 @@ class Proposed(Keyed):
 
     @cached_property
     def judges(self) -> bool:
-        """Whether the rows have keys, of which each should stand once."""
-        return bool(self.parts) and self.part is not False
+        """Whether the rows have keys, of which one may stand twice, and should not."""
+        return bool(self.parts) and self.part is not False and not self.distinct
 
     @cached_property
     def drops(self) -> bool:

@@ -1,0 +1,186 @@
+"""``bulk_copy``: COPY straight into the table, for rows that are known to be new."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from django.db import DataError, IntegrityError, connections, models, transaction
+from django.utils.connection import ConnectionProxy
+
+from .. import server
+from ..columns import Column
+from ..driver import copy_in
+from ..encode import Texts, copy_lines
+from ..errors import OptionError, RowExpressionError, UnsupportedModel
+from ..fields import has_database_default
+from ..names import Model
+from ..plans.copy import CopyOptions, CopyPlan
+from ..plans.kept import planned
+from ..relations.copy_errors import located
+from ..rows import Chunk, Rows, open_rows
+from ..sources import check_rows
+from ..sql import comma, compose, unqualified
+from .call import Call
+from .progress import Progress, reported
+
+
+def run(model: Model, rows: Iterable[Any], options: CopyOptions, using: str) -> int:
+    """Insert ``rows``; see ``BulkUpsertQuerySet.bulk_copy`` for the meaning of each word."""
+
+    def make() -> CopyPlan:
+        return CopyPlan(model, options, ConnectionProxy(connections, using))
+
+    told = options.progress
+    with planned(model, using, options, make) as plan:
+        check_rows(rows)
+        check_table(plan)
+        with reported(told, rows, using) as progress:
+            source = open_rows(plan.model, rows, plan.fields, plan.column, plan.readers)
+            if source is None:
+                return 0
+            return CopyCall(plan, source, options, progress).run()
+
+
+def check_table(plan: CopyPlan) -> None:
+    """Check that COPY can fill the table.
+
+    Raises:
+        UnsupportedModel: It can't.
+    """
+    reason = server.copy_refusal(connections[plan.connection.alias], plan.table)
+    if reason is not None:
+        raise UnsupportedModel(
+            f"the table of {plan.model._meta.label} {reason}; bulk_upsert() inserts there"
+        )
+
+
+class CopyCall(Call[CopyPlan, int]):
+    """A ``bulk_copy`` under way."""
+
+    def __init__(
+        self, plan: CopyPlan, source: Rows, options: CopyOptions, progress: Progress
+    ) -> None:
+        super().__init__(plan, source, progress)
+        source.objects = None  # the instances stay as they are, and are not held
+        if options.batch_size is not None:
+            self.chunk_rows = options.batch_size
+
+    def run(self) -> int:
+        """Send the rows, all or none."""
+        atomic = transaction.atomic(using=self.connection.alias)
+        with atomic, self.connection.cursor() as cursor:
+            self.load(TableSink(self, cursor))
+        return self.source.count
+
+    def take(self, chunk: Chunk) -> None:
+        """See a chunk before it is sent.
+
+        Raises:
+            RowExpressionError: It holds what COPY can't carry.
+        """
+        for slot, texts in zip(self.slots, chunk.texts, strict=True):
+            if texts.cells:
+                raise RowExpressionError(
+                    chunk.start + min(texts.cells),
+                    slot.column.field.name,
+                    "SQL, or what only the driver can adapt, which COPY can't carry; "
+                    "bulk_upsert() takes it",
+                )
+
+
+#: Some columns of a chunk as they are sent: the columns, the positions of the rows, the lines.
+Lines = tuple[Sequence[Column], Sequence[int], bytes]
+
+
+class TableSink:
+    """The table itself.
+
+    COPY has one list of columns for all of its lines, and rows that leave different columns to
+    the database are sent by different ones.
+    """
+
+    def __init__(self, call: CopyCall, cursor: Any) -> None:
+        self.call = call
+        self.cursor = cursor
+        constants = call.source.reader.constants
+        for each in constants:
+            if each.texts.cells:
+                raise OptionError(
+                    f"the value of {each.column.field.name!r} is SQL, which bulk_copy() can't "
+                    "carry; bulk_upsert() takes it"
+                )
+        self.constants = [(each.column, each.texts) for each in constants]
+
+    def lines(self, chunk: Chunk) -> list[Lines]:
+        """Return the chunk's rows, those together that give the same columns."""
+        columns: list[tuple[Column, Texts]] = []
+        left: list[Sequence[bool]] = []  # per column, which rows leave it to the database
+        none: list[bool] = [False] * chunk.count
+        for slot, texts in zip(self.call.slots, chunk.texts, strict=True):
+            if slot.is_flag:
+                left[-1] = [text == "t" for text in texts.values]
+                continue
+            drawn = texts.nulls and _is_drawn(slot.column) and slot.column in self.call.plan.pk
+            columns.append((slot.column, texts))
+            left.append([text is None for text in texts.values] if drawn else none)
+        for column, texts in self.constants:
+            columns.append((column, replace(texts, values=[*texts.values] * chunk.count)))
+            left.append(none)
+        every = range(chunk.start, chunk.start + chunk.count)
+        if all(each is none for each in left):
+            return [self._lines(columns, every)]
+        groups: dict[tuple[bool, ...], list[int]] = {}
+        for offset, pattern in enumerate(zip(*left, strict=True)):
+            groups.setdefault(pattern, []).append(offset)
+        return [
+            self._lines(
+                [
+                    (column, replace(texts, values=[texts.values[i] for i in offsets]))
+                    for (column, texts), leaves in zip(columns, pattern, strict=True)
+                    if not leaves
+                ],
+                [every[offset] for offset in offsets],
+            )
+            for pattern, offsets in groups.items()
+        ]
+
+    def _lines(self, columns: Sequence[tuple[Column, Texts]], indexes: Sequence[int]) -> Lines:
+        if not columns:
+            raise OptionError("the rows give no column to send; bulk_upsert() inserts them")
+        texts = [each for _, each in columns]
+        return [column for column, _ in columns], indexes, copy_lines(texts)
+
+    def copy(self, _chunk: Chunk, lines: list[Lines]) -> None:
+        """Send the lines of a chunk; touches nothing but the connection.
+
+        Raises:
+            RowError: The server can't take a row.
+        """
+        plan = self.call.plan
+        for columns, indexes, data in lines:
+            statement = compose(
+                "COPY {table} ({names}) FROM STDIN (FORMAT text, ENCODING 'UTF8')",
+                table=plan.table,
+                names=comma(column.name for column in columns),
+            )
+            try:
+                copy_in(self.call.connection, self.cursor, statement, data)
+            except (DataError, IntegrityError) as error:
+                fields = {
+                    field.column or "": field for field in plan.model._meta.local_concrete_fields
+                }
+                named = unqualified(plan.table).plain()[1:-1].replace('""', '"')
+                fault = located(error, named, fields, indexes)
+                if fault is None:
+                    raise
+                raise fault from error
+
+    def complete(self, chunk: Chunk) -> None:
+        """Nothing is left to do."""
+
+
+def _is_drawn(column: Column) -> bool:
+    """Whether the database gives a row that has no value of the column one."""
+    return isinstance(column.field, models.AutoField) or has_database_default(column.field)

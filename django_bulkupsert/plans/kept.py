@@ -1,0 +1,118 @@
+"""Plans that are kept from call to call: an application makes the same calls over and over.
+
+A plan is taken by one call at a time, so that nothing in it has to be safe for threads; another
+call that wants it meanwhile makes its own. A plan belongs to no connection, but to a database.
+"""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import enum
+import uuid
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from threading import Lock
+from typing import Any, TypeVar
+
+from django.db.models import F, Field, Q
+from django.db.models.expressions import BaseExpression
+
+from ..expressions import Excluded
+from ..names import Model
+
+PlanT = TypeVar("PlanT")
+
+#: Plans that are kept; the one that was not asked for the longest goes first.
+MOST_PLANS = 256
+
+_kept: dict[Hashable, Any] = {}
+_lock = Lock()
+
+
+@contextmanager
+def planned(model: Model, using: str, options: Any, make: Callable[[], PlanT]) -> Iterator[PlanT]:
+    """Take the plan of a call, or make it; it is kept if the call succeeds.
+
+    Args:
+        model: The model.
+        using: The database's alias.
+        options: The call's options, a dataclass.
+        make: Makes the plan.
+    """
+    key = _key(model, using, options)
+    with _lock:
+        plan: PlanT | None = _kept.pop(key, None)
+    if plan is None:
+        plan = make()
+    yield plan
+    if key is not None:
+        with _lock:
+            _kept[key] = plan
+            if len(_kept) > MOST_PLANS:
+                del _kept[next(iter(_kept))]
+
+
+def forget() -> None:
+    """Forget all plans, as a test that changes a model wants."""
+    with _lock:
+        _kept.clear()
+
+
+def _key(model: Model, using: str, options: Any) -> Hashable:
+    """Return what is the same for calls of the same plan; None: that can't be told."""
+    try:
+        given = tuple([_signature(getattr(options, name)) for name in _names(type(options))])
+    except _Unknown:
+        return None
+    return model, using, type(options), given
+
+
+_NAMES: dict[type, tuple[str, ...]] = {}
+
+
+def _names(kind: type) -> tuple[str, ...]:
+    if kind not in _NAMES:
+        _NAMES[kind] = tuple(each.name for each in fields(kind) if each.name != "progress")
+    return _NAMES[kind]
+
+
+class _Unknown(Exception):
+    """Something whose equality with another can't be told."""
+
+
+_PLAIN = (
+    decimal.Decimal, datetime.date, datetime.time, datetime.datetime, datetime.timedelta, uuid.UUID,
+    bytes, float,
+)  # fmt: skip
+
+
+def _signature(item: Any) -> Hashable:
+    """Return a key that is equal for what means the same, and only for that: 1 is not True."""
+    kind = type(item)
+    if item is None or kind is str:
+        return item  # type: ignore[no-any-return]
+    if kind in (int, bool):
+        return kind, item
+    if kind in (list, tuple):
+        return kind, tuple(map(_signature, item))
+    if kind is dict:
+        return kind, tuple([(_signature(key), _signature(each)) for key, each in item.items()])
+    if kind in _PLAIN:
+        return kind, repr(item)  # Decimal("1.0") is not Decimal("1.00")
+    if kind is Q:
+        children = tuple(map(_signature, item.children))
+        return kind, item.connector, item.negated, children
+    if kind in (F, Excluded):
+        return kind, _signature(item.name)
+    if isinstance(item, enum.Enum):
+        return kind, item.name
+    if isinstance(item, Field):
+        *_, path, args, keywords = item.deconstruct()
+        return kind, path, _signature(args), _signature(keywords)
+    made: Any = getattr(item, "_constructor_args", None)
+    if isinstance(item, BaseExpression) and made is not None:
+        args, keywords = made
+        return kind, _signature(args), _signature(keywords)
+    raise _Unknown

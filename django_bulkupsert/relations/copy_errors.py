@@ -1,0 +1,55 @@
+"""What COPY says of an error, as the row and the field that are wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from django.db import DatabaseError, DataError
+
+from ..driver import Diagnostics, diagnostics
+from ..errors import RowConstraintError, RowError, RowValueError
+from ..fields import Field
+
+#: Errors whose DETAIL tells more without telling the value: out of range, untranslatable.
+_TELLING = ("22003", "22P05")
+
+#: Errors whose message names a constraint or a column, and no value: of NOT NULL, a foreign key,
+#: a unique constraint, a check, an exclusion.
+_NAMING = ("23502", "23503", "23505", "23514", "23P01")
+
+
+def located(
+    error: DatabaseError, table: str, fields: Mapping[str, Field], indexes: Sequence[int]
+) -> RowError | None:
+    """Return the error of the row that COPY stumbled over, or None if it names none.
+
+    Args:
+        error: The error of a COPY.
+        table: The name of the table that was filled, without its schema.
+        fields: The fields of the columns that were sent, by the names of these.
+        indexes: The position in the input of each line.
+    """
+    found = diagnostics(error)
+    # The server may speak any language: the table, a number, and the column's name stay.
+    place = re.compile("^COPY " + re.escape(table) + r", \D*(\d+)(.*)", re.MULTILINE)
+    match = place.search(found.context or "")
+    if match is None:
+        return None
+    index = indexes[int(match[1]) - 1]
+    column = found.column or match[2].split(": ")[0].rstrip(" :")
+    names = [name for name in fields if column.endswith(name)]
+    field = fields[max(names, key=len)].name if names else None
+    own = match.start() == 0  # or it is a trigger's, whose message may hold anything
+    kind = RowValueError if isinstance(error, DataError) else RowConstraintError
+    return kind(index, field, _reason(found, str(error), own=own))
+
+
+def _reason(found: Diagnostics, otherwise: str, *, own: bool) -> str:
+    message = found.message or otherwise
+    if own and found.sqlstate in _NAMING:
+        return message
+    reason = re.sub(r""":? ?["„“«»].*["”“«»]""", "", message, flags=re.DOTALL)  # the value
+    if found.sqlstate in _TELLING and found.detail:
+        return f"{reason} ({found.detail.rstrip('.')})"
+    return reason

@@ -1,0 +1,106 @@
+"""The caller's rows as they come: walked once and in order, so many at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
+from typing import Any
+
+from django.db import models
+
+from .errors import OptionError
+
+#: Rows of one pull weigh this many bytes at most, as far as samples tell: a chunk of rows with
+#: documents in them is shorter. Each is held a few times over, as texts and as what is sent.
+PULL_BYTES = 4 * 1024 * 1024
+
+#: Rows that are pulled before one is weighed.
+FIRST_ROWS = 10
+
+#: Rows of which the last is weighed; so many heavy ones may come after light ones unnoticed.
+SAMPLE_ROWS = 50
+
+
+class Source:
+    """Where rows come from.
+
+    Attributes:
+        first: The first row, by which all are read.
+        is_empty: Whether there is none.
+        is_done: Whether all rows were pulled, as far as that is known.
+    """
+
+    first: Any = None
+    is_empty = False
+    is_done = False
+
+    def pull(self, most: int | None) -> Sequence[Any]:
+        """Return the next rows, ``most`` at most, or fewer if they are heavy; none at the end.
+
+        Without ``most`` all of them.
+        """
+        raise NotImplementedError
+
+
+class Walk(Source):
+    """Rows of any iterable."""
+
+    def __init__(self, rows: Iterable[Any]) -> None:
+        self._rows: Iterator[Any] = iter(rows)
+        found = list(islice(self._rows, 1))
+        self.is_empty = not found
+        self.first = None if self.is_empty else found[0]
+        self._rows = chain(found, self._rows)
+        self._weight = 0
+
+    def pull(self, most: int | None) -> list[Any]:
+        """Return the next rows; see Source."""
+        if most is None:
+            self.is_done = True
+            return list(self._rows)
+        pulled: list[Any] = []
+        left = PULL_BYTES
+        while len(pulled) < most and left > 0:
+            # The first rows tell how many more there may be.
+            fitting = left // self._weight if self._weight else FIRST_ROWS
+            wanted = max(1, min(most - len(pulled), SAMPLE_ROWS, fitting))
+            some = list(islice(self._rows, wanted))
+            pulled += some
+            if len(some) < wanted:
+                self.is_done = True
+                break
+            self._weight = weight(some[-1])
+            left -= wanted * self._weight
+        return pulled
+
+
+def weight(row: Any) -> int:
+    """Return about how many bytes a row's values are as text."""
+    if isinstance(row, models.Model):
+        values: Iterable[Any] = list(row.__dict__.values())
+    elif isinstance(row, Mapping):
+        values = row.values()
+    else:
+        values = row if isinstance(row, list | tuple) else ()
+    return 1 + sum(map(_weight, values))
+
+
+def _weight(item: Any) -> int:
+    if isinstance(item, str | bytes | bytearray):
+        return len(item)
+    if isinstance(item, dict | list | tuple):
+        return len(repr(item))
+    return 16
+
+
+def check_rows(rows: Any) -> None:
+    """Check that rows can be walked.
+
+    Raises:
+        OptionError: They can't, or are one row.
+    """
+    if not isinstance(rows, Iterable) or isinstance(rows, Mapping | str | bytes):
+        raise OptionError(
+            "rows is an iterable of model instances, mappings or sequences, not one "
+            f"{type(rows).__name__}"
+        )

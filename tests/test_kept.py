@@ -1,0 +1,171 @@
+"""Plans and statements are kept from call to call, and nothing of a call is kept with them."""
+
+from __future__ import annotations
+
+import datetime
+from decimal import Decimal
+from itertools import permutations
+
+import pytest
+from django.db.models import F, IntegerField, Q, Value
+from django.db.models.functions import Coalesce, Now
+
+from django_bulkupsert import Excluded
+from django_bulkupsert.plans import kept
+from django_bulkupsert.plans.options import UpsertOptions
+from django_bulkupsert.readers import MOST_SHAPES
+
+from .conftest import run_threads
+from .models import Product
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept():
+    """Begin, and leave, without plans."""
+    kept.forget()
+    yield
+    kept.forget()
+
+
+def plans() -> list:
+    return list(kept._kept.values())
+
+
+def key(**options):
+    return kept._key(Product, "default", UpsertOptions(**options))
+
+
+def upsert(rows, **words):
+    return Product.objects.bulk_upsert(rows, unique_fields=["sku"], **words)
+
+
+def test_the_same_call_has_the_same_plan(kind, strategy):
+    """The second call of an application makes no plan, and no SQL."""
+    seen = set()
+    for stock in (1, 2, 3):
+        rows, words = kind(Product, [{"sku": "a", "stock": stock}, {"sku": "b", "stock": stock}])
+        assert upsert(rows, strategy=strategy, **words).total == 2
+        (plan,) = plans()
+        seen.add(id(plan))
+        assert set(Product.objects.values_list("sku", "stock")) == {("a", stock), ("b", stock)}
+    assert len(seen) == 1
+    (reader,) = plan.readers.values()
+    texts = [each for each in reader._kept if isinstance(each, tuple)]
+    assert len(texts) == (strategy == "unnest")
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_values_of_one_call_are_not_in_the_next(count):
+    """Texts, NULLs, clocks and defaults are each call's own."""
+    for turn in range(3):
+        before = datetime.datetime.now(datetime.timezone.utc)
+        upsert([{"sku": f"{n}", "stock": turn, "price": turn or None} for n in range(count)])
+        for product in Product.objects.all():
+            assert (product.stock, product.price) == (turn, turn or None)
+            assert product.updated >= before
+
+
+def test_options_that_differ_have_plans_of_their_own():
+    """What is equal to Python is not the same to a database."""
+    assert key(skip_unchanged=True) != key(skip_unchanged=False)
+    assert key(where=Q(stock=1)) == key(where=Q(stock=1))
+    assert key(where=Q(stock=1)) != key(where=Q(stock=True))
+    assert key(where=Q(price=Decimal("1.0"))) != key(where=Q(price=Decimal("1.00")))
+    assert key(where=Q(stock=0.0)) != key(where=Q(stock=-0.0))
+    assert key(where=Q(stock=1)) != key(where=~Q(stock=1))
+    assert key(where=Q(a=1) | Q(b=2)) != key(where=Q(a=1) & Q(b=2))
+    assert key(update_fields={"stock": F("stock") + Excluded("stock")}) == key(
+        update_fields={"stock": F("stock") + Excluded("stock")}
+    )
+    assert key(update_fields={"stock": F("stock")}) != key(update_fields={"stock": F("price")})
+    assert key(update_fields={"stock": F("stock")}) != key(
+        update_fields={"stock": Excluded("stock")}
+    )
+    typed = {"stock": Coalesce("stock", Value(1, IntegerField()))}
+    assert key(update_fields=typed) != key(update_fields={"stock": Coalesce("stock", Value(1))})
+    assert key(update_fields=typed) is not None
+    assert key(transform={"name": Now()}) == key(transform={"name": Now()})
+    assert key(unique_fields=["sku"]) != key(unique_fields=["id"])
+
+
+def test_what_cannot_be_compared_is_not_kept():
+    """A subquery, or an object of the caller's, is looked at in each call."""
+    assert key(where=Q(stock__in=Product.objects.values("stock"))) is None
+    assert key(update_fields={"sku"}) is None
+    upsert([{"sku": "a"}], where=Q(pk__in={1}))
+    assert plans() == []
+
+
+def test_a_list_that_changes_later():
+    """The caller's list may change between calls."""
+    names = ["stock"]
+    upsert([{"sku": "a", "stock": 1, "name": "a"}], update_fields=names)
+    names.append("name")
+    upsert([{"sku": "a", "stock": 2, "name": "b"}], update_fields=names)
+    assert Product.objects.get().name == "b"
+    upsert([{"sku": "a", "stock": 3, "name": "c"}], update_fields=["stock"])
+    product = Product.objects.get()
+    assert (product.name, product.stock) == ("b", 3)
+
+
+def test_shapes_of_rows_share_a_plan():
+    """Mappings with other keys, in another order, and instances: each has its own reader."""
+    upsert([{"sku": "a", "stock": 1}])
+    upsert([{"stock": 2, "sku": "a"}])
+    assert Product.objects.get().stock == 2
+    upsert([{"sku": "a", "name": "n"}])
+    upsert([Product(sku="a", stock=4, name="x")])
+    product = Product.objects.get()
+    assert (product.stock, product.name) == (4, "x")
+    (plan,) = plans()
+    assert len(plan.readers) == 4
+
+
+def test_many_shapes_and_many_plans_are_forgotten():
+    """Memory stays bounded, whatever an application does."""
+    for number in range(kept.MOST_PLANS + 10):
+        upsert([], where=Q(stock=number))
+    assert len(plans()) == kept.MOST_PLANS
+    names = ["sku", "stock", "name", "price", "id"]
+    for some in list(permutations(names))[: MOST_SHAPES + 5]:
+        values = {"sku": "a", "stock": 1, "name": "n", "price": 1, "id": 1}
+        upsert([{name: values[name] for name in some}])
+    assert len(plans()[-1].readers) <= MOST_SHAPES
+
+
+def test_a_call_within_a_call():
+    """A generator that makes the same call has a plan of its own."""
+
+    def rows():
+        yield {"sku": "a", "stock": 1}
+        upsert([{"sku": "inner", "stock": 5}])
+        yield {"sku": "b", "stock": 2}
+
+    assert upsert(rows()).created == 2
+    assert dict(Product.objects.values_list("sku", "stock")) == {"a": 1, "b": 2, "inner": 5}
+
+
+def test_a_call_that_fails_leaves_nothing_behind():
+    """The next call is not the worse for it."""
+    upsert([{"sku": "a", "stock": 1}])
+    with pytest.raises(ValueError, match="row 1"):
+        upsert([{"sku": "a", "stock": 1}, {"sku": "b", "stock": "x"}])
+    assert plans() == []
+    assert upsert([{"sku": "a", "stock": 2}]).updated == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_threads_at_once():
+    """Calls of several threads never share a plan."""
+
+    def writer(number):
+        def work():
+            for turn in range(20):
+                upsert([{"sku": f"{number}-{i}", "stock": turn} for i in range(number)])
+
+        return work
+
+    assert run_threads(*(writer(number) for number in range(1, 5))) == []
+    assert Product.objects.filter(stock=19).count() == 10

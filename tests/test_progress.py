@@ -1,0 +1,169 @@
+"""progress: how far a call has come; and chunks that are bounded by bytes."""
+
+from __future__ import annotations
+
+import pytest
+
+from django_bulkupsert import OptionError
+from django_bulkupsert import sources as sourcing
+from django_bulkupsert.engine import progress as telling
+from django_bulkupsert.sources import Walk, weight
+
+from .models import Boat, Everything, Product, ShowroomProduct
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(params=["upsert", "update", "copy"])
+def call(request):
+    """Call each method with rows and a callback."""
+
+    def upsert(rows, progress):
+        return Product.objects.bulk_upsert(rows, unique_fields=["sku"], progress=progress)
+
+    def update(rows, progress):
+        return Product.objects.bulk_update(rows, ["stock"], match_fields=["sku"], progress=progress)
+
+    def copy(rows, progress):
+        return Product.objects.bulk_copy(rows, progress=progress)
+
+    return {"upsert": upsert, "update": update, "copy": copy}[request.param]
+
+
+@pytest.mark.parametrize("count", [0, 1, 100, 2_000, 12_000])
+def test_what_is_told(call, shape, count, monkeypatch):
+    """Rows so far, and of how many if that is known; the last is all, when they are written."""
+    monkeypatch.setattr(telling, "INTERVAL", 0)
+    told = []
+
+    def progress(done, total):
+        told.append((done, total))
+        Product.objects.count()  # it may query
+
+    rows = [Product(sku=f"{i}") for i in range(count)]
+    call(shape(rows), progress)
+    total = count if isinstance(shape(rows), list) else None
+    assert told[-1] == (count, total)
+    assert [each[0] for each in told] == sorted(each[0] for each in told)
+    assert {each[1] for each in told} == {total}
+    if count > 10_000:
+        assert len({each[0] for each in told}) >= 3
+
+
+def test_a_few_times_a_second(call):
+    """However many chunks there are."""
+    told = []
+    call([Product(sku=f"{i}") for i in range(30_000)], lambda *args: told.append(args))
+    assert told[-1] == (30_000, 30_000)
+    assert len(told) <= 25  # of a call that takes less than five seconds
+
+
+@pytest.mark.parametrize("count", [3, 12_000])
+@pytest.mark.parametrize("last", [False, True])
+def test_what_it_raises_stops_the_call(call, count, last, monkeypatch):
+    """And nothing is written, not even if it is raised at the end; instances are not told."""
+    monkeypatch.setattr(telling, "INTERVAL", 0)
+    Product.objects.bulk_copy([{"sku": "stored", "stock": 1}])
+    rows = [Product(sku=f"{i}", stock=9) for i in range(count)]
+
+    def progress(done, _total):
+        if not last or done == count:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        call(rows, progress)
+    assert list(Product.objects.values_list("stock", flat=True)) == [1]
+    assert all(row.pk is None and row._state.adding for row in rows)
+
+
+def test_groups_of_mixed_keys(monkeypatch):
+    """The rows of all groups are counted together."""
+    monkeypatch.setattr(telling, "INTERVAL", 0)
+    told = []
+    rows = [{"sku": f"{i}", **({"stock": i} if i % 2 else {})} for i in range(9)]
+    Product.objects.bulk_upsert(
+        rows, unique_fields=["sku"], mixed_keys=True, progress=lambda *args: told.append(args)
+    )
+    assert told == [(5, 9), (9, 9), (9, 9)]
+
+
+def test_several_tables():
+    """Once, at the end; what it raises there undoes all tables."""
+    told = []
+    rows = [ShowroomProduct(sku=f"{i}", shelf=i) for i in range(3)]
+    ShowroomProduct.objects.bulk_upsert(rows, progress=lambda *args: told.append(args))
+    assert told == [(3, 3)]
+    rows = [ShowroomProduct(sku="new", shelf=1)]
+    with pytest.raises(ZeroDivisionError):
+        ShowroomProduct.objects.bulk_upsert(rows, progress=lambda *_: 1 / 0)
+    assert rows[0].pk is None
+    assert Product.objects.count() == 3
+    assert not Boat.objects.exists()
+
+
+@pytest.mark.parametrize("progress", [5, "text", True])
+def test_what_is_no_callback(call, progress):
+    """Refused before any row is read."""
+    rows = iter([Product(sku="a")])
+    with pytest.raises(OptionError, match="progress takes a callable"):
+        call(rows, progress)
+    assert next(rows)
+
+
+# Bytes ---------------------------------------------------------------------------------------
+
+
+def pulls(rows, most=5_000):
+    walk = Walk(rows)
+    found = []
+    while some := walk.pull(most):
+        found.append(len(some))
+    assert walk.is_done
+    return found
+
+
+def test_light_rows_come_by_number():
+    """As many as are asked for."""
+    assert pulls({"a": i} for i in range(12_001)) == [5_000, 5_000, 2_001]
+    assert pulls([]) == []
+    assert pulls([("a",)] * 3, 1) == [1, 1, 1]
+    walk = Walk([("a",)] * 3)
+    assert len(walk.pull(3)) == 3
+    assert not walk.is_done
+    assert len(walk.pull(None)) == 0
+    assert walk.is_done
+
+
+def test_heavy_rows_come_by_bytes():
+    """A few at a time, wherever in the stream they begin."""
+    heavy = "x" * (sourcing.PULL_BYTES // 4)
+    first, *others = pulls([{"a": heavy}] * 40)
+    assert first == sourcing.FIRST_ROWS
+    assert max(others) <= 5
+    first, second, *others = pulls([("light", 1)] * 6_000 + [("heavy", heavy)] * 100)
+    assert first == 5_000
+    assert second <= 1_000 + sourcing.SAMPLE_ROWS
+    assert max(others) <= 5
+    found = pulls([Everything(key=1, text=heavy) for _ in range(20)])
+    assert found == [10, 4, 4, 2]
+
+
+def test_a_row_heavier_than_all():
+    """One at a time, once that is known."""
+    assert pulls([[b"x" * (sourcing.PULL_BYTES + 1)]] * 13) == [10, 1, 1, 1]
+
+
+def test_weights():
+    """What documents weigh is seen."""
+    assert weight({"a": "x" * 1_000}) > 1_000
+    assert weight(({"deep": ["x" * 1_000]},)) > 1_000
+    assert weight(Everything(text="x" * 1_000)) > 1_000
+    assert weight(5) < 100
+
+
+def test_heavy_rows_arrive(shape):
+    """A stream of documents is staged, though its rows are few."""
+    text = "é\\" * 200_000
+    rows = [{"key": i, "text": text} for i in range(30)]
+    assert Everything.objects.bulk_upsert(shape(rows), unique_fields=["key"]).created == 30
+    assert set(Everything.objects.values_list("text", flat=True)) == {text}
