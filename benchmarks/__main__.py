@@ -83,6 +83,8 @@ def main() -> None:
     console = Console(width=100)
     kept = DOCS / "results.json"
     if options.render:
+        if not kept.exists():
+            sys.exit(f"There is no {os.path.relpath(kept)} yet; run this without --render")
         results = Results.read(kept)
     else:
         results = measured(words)
