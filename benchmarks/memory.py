@@ -20,7 +20,7 @@ django.setup()
 
 from benchmarks.data import SHAPES, wide
 from benchmarks.options import parser
-from benchmarks.tables import Stock
+from benchmarks.tables import Stock, alone
 
 ROWS = 1_000_000
 QUICK_ROWS = 100_000
@@ -38,6 +38,7 @@ def peak() -> int:
 def main() -> None:
     """Measure, and write the result."""
     options = parser().parse_args()
+    alone()
     count = QUICK_ROWS if options.quick else ROWS
     shape = SHAPES["wide"]
     stock = Stock(shape)

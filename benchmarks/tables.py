@@ -6,6 +6,7 @@ what another left; a checkpoint before each long turn, for the same reason.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
@@ -14,6 +15,18 @@ from django.db import DatabaseError, connection
 
 from benchmarks.data import Batch, Shape
 from benchmarks.jobs import Job
+
+
+#: The key of the lock that a run holds.
+LOCK = 0x62656E6368
+
+
+def alone() -> None:
+    """Make sure that no other run is under way on this server, whose tables these would be too."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])
+        if not cursor.fetchone()[0]:
+            sys.exit("Another benchmark runs on this server; wait for its end")
 
 
 class Stock:

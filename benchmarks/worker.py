@@ -28,7 +28,7 @@ from benchmarks.contenders.base import Contender
 from benchmarks.jobs import Job
 from benchmarks.options import DRIVERS, parser
 from benchmarks.plan import jobs
-from benchmarks.tables import Stock
+from benchmarks.tables import Stock, alone
 from testproject.measure import setting
 
 #: Who has spent so many seconds on a job takes part in no further round.
@@ -131,6 +131,7 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
 def main() -> None:
     """Measure, and write the results."""
     options = parser().parse_args()
+    alone()
     turns = measure(options)
     options.out.write_text(json.dumps({"setting": setting(), "turns": turns}))
 
