@@ -16,7 +16,6 @@ from django.db import DatabaseError, connection
 from benchmarks.data import Batch, Shape
 from benchmarks.jobs import Job
 
-
 #: The key of the lock that a run holds.
 LOCK = 0x62656E6368
 
