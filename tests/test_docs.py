@@ -68,6 +68,21 @@ def test_data_migration():
     assert shop.Product.objects.get().name == "Panel"
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize("library", ["rich", "tqdm"])
+def test_progress_bars(library, capsys):
+    """The bars of the docs come to their end."""
+    pytest.importorskip(library)
+    name = f"load_with_{library}"
+    code = next(b for b in blocks(ROOT / "docs" / "loading.rst") if name in b)
+    names: dict = {"Product": shop.Product}
+    exec(code, names)
+    rows = [{"sku": f"{i}", "name": "n", "price": 1} for i in range(3_000)]
+    assert names[name](rows).created == 3_000
+    printed = "".join(capsys.readouterr())
+    assert "100%" in printed
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_code_fits_the_page(path):
     """No example is so wide that a page cuts it."""
@@ -82,7 +97,8 @@ def test_every_public_name_is_documented():
         assert re.search(rf"\b{name}\b", text), name
     import inspect
 
-    for method in (BulkUpsertQuerySet.bulk_upsert, BulkUpsertQuerySet.bulk_update):
+    queryset = BulkUpsertQuerySet
+    for method in (queryset.bulk_upsert, queryset.bulk_update, queryset.bulk_copy):
         said = inspect.getdoc(method)
         for parameter in inspect.signature(method).parameters:
             assert parameter == "self" or f"\n    {parameter}: " in said

@@ -67,6 +67,42 @@ def test_values_of_one_call_are_not_in_the_next(count):
             assert product.updated >= before
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_updates_are_kept_too(strategy, count):
+    """A second update makes no plan; what a row held in the first is not in it."""
+    products = [Product(sku=f"{i}", stock=1) for i in range(count)]
+    Product.objects.bulk_upsert(products, unique_fields=["sku"])
+    kept.forget()
+
+    def update(objects=Product.objects):
+        assert objects.bulk_update(products, ["stock"], strategy=strategy) == count
+        return list(Product.objects.values_list("stock", flat=True).distinct())
+
+    for stock in (5, 6):
+        for product in products:
+            product.stock = stock
+        assert update() == [stock]
+        (plan,) = plans()
+        assert len([each for each in plan._reader._kept if isinstance(each, tuple)]) == (
+            strategy == "unnest" or (strategy == "values" and count == 1)
+        )
+    if strategy == "unnest":
+        return
+    for product in products:
+        product.stock = F("stock") + 1
+    assert update() == [7]
+    assert update() == [8]
+    for product in products:
+        product.stock = 3
+    assert update() == [3]
+    before = Product.objects.first().updated
+    assert update() == [3]
+    assert Product.objects.first().updated > before
+    (plan,) = plans()
+    assert update(Product.objects.filter(pk__gt=0)) == [3]  # whose plan is its own
+    assert plans() == [plan]
+
+
 def test_options_that_differ_have_plans_of_their_own():
     """What is equal to Python is not the same to a database."""
     assert key(skip_unchanged=True) != key(skip_unchanged=False)

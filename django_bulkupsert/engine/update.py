@@ -8,14 +8,18 @@ from typing import Any
 
 from django.db import IntegrityError, connections, models
 from django.db.transaction import atomic, mark_for_rollback_on_error
+from django.utils.connection import ConnectionProxy
 
+from ..compiling import RowExpressions
 from ..errors import OptionError, RowConstraintError
+from ..plans.kept import planned
 from ..plans.update import UpdateOptions, UpdatePlan
 from ..readers.base import described
 from ..relations import Relation
 from ..result import ReturnedRow, UpdateResult
 from ..rows import Chunk, Rows
 from ..sources import Walk
+from ..sql import Fragment
 from ..statements.update import Update
 from .call import Call
 from .progress import Progress, reported
@@ -25,26 +29,49 @@ def run(
     queryset: models.QuerySet[Any, Any], objs: Iterable[Any], options: UpdateOptions
 ) -> UpdateResult:
     """Update by ``objs``; see ``BulkUpsertQuerySet.bulk_update`` for the meaning of each word."""
-    plan = UpdatePlan(queryset, options, connections[queryset.db])
-    if not isinstance(objs, Iterable):
-        raise OptionError(f"objs is an iterable of model instances, not {described(objs)}")
-    with reported(options.progress, objs, queryset.db) as progress:
-        walk = Walk(objs)
-        source = Rows(plan.reader, walk)
-        call = UpdateCall(plan, source, progress)
-        if not (walk.is_empty or plan.is_empty):
-            return call.run()
-        while rows := source.pull(call.chunk_rows):
-            source.encode(rows, source.read(rows))  # checked as where there is something to update
-            progress.at(source.count)
-    return UpdateResult()
+    using = queryset.db
+
+    def make() -> UpdatePlan:
+        return UpdatePlan(queryset, options, ConnectionProxy(connections, using))
+
+    plain = _is_plain(queryset.query)
+    with planned(queryset.model, using, options, make, kept=plain) as plan:
+        if not isinstance(objs, Iterable):
+            raise OptionError(f"objs is an iterable of model instances, not {described(objs)}")
+        with reported(options.progress, objs, using) as progress:
+            walk = Walk(objs)
+            reader = plan.open_reader()
+            source = Rows(reader, walk)
+            call = UpdateCall(plan, source, progress, reader.expressions)
+            if not (walk.is_empty or plan.is_empty):
+                return call.run()
+            while rows := source.pull(call.chunk_rows):
+                source.encode(rows, source.read(rows))  # checked as if there were something to do
+                progress.at(source.count)
+        return UpdateResult()
+
+
+def _is_plain(query: Any) -> bool:
+    """Whether a queryset is all of its model's rows, and no more."""
+    return not (
+        query.where.children
+        or query.annotations
+        or query.is_sliced
+        or query.combinator
+        or query.group_by
+        or query.extra
+        or query.extra_tables
+    )
 
 
 class UpdateCall(Call[UpdatePlan, UpdateResult]):
     """A ``bulk_update`` under way."""
 
-    def __init__(self, plan: UpdatePlan, source: Rows, progress: Progress) -> None:
+    def __init__(
+        self, plan: UpdatePlan, source: Rows, progress: Progress, expressions: RowExpressions
+    ) -> None:
         super().__init__(plan, source, progress)
+        self.expressions = expressions
         if plan.options.batch_size is not None:
             self.chunk_rows = min(self.chunk_rows, plan.options.batch_size)
 
@@ -83,11 +110,17 @@ class UpdateCall(Call[UpdatePlan, UpdateResult]):
             count=self.source.count,
             nulls=self.source.nullable,
             locks=locks,
+            expressions=self.expressions,
         )
 
     def _take(self, cursor: Any, update: Update) -> UpdateResult:
         """Run the statement and read its answer."""
-        update.execute(cursor, update.fragment())
+        fragment: Fragment
+        if update.shape is None:
+            fragment = update.fragment()
+        else:
+            fragment = self.source.reader.keep(update.shape, update.fragment)
+        update.execute(cursor, fragment)
         if not update.answers:
             return UpdateResult(cursor.rowcount)
         found = cursor.fetchall()

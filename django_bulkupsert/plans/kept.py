@@ -32,7 +32,9 @@ _lock = Lock()
 
 
 @contextmanager
-def planned(model: Model, using: str, options: Any, make: Callable[[], PlanT]) -> Iterator[PlanT]:
+def planned(
+    model: Model, using: str, options: Any, make: Callable[[], PlanT], *, kept: bool = True
+) -> Iterator[PlanT]:
     """Take the plan of a call, or make it; it is kept if the call succeeds.
 
     Args:
@@ -40,8 +42,9 @@ def planned(model: Model, using: str, options: Any, make: Callable[[], PlanT]) -
         using: The database's alias.
         options: The call's options, a dataclass.
         make: Makes the plan.
+        kept: Whether it may be kept.
     """
-    key = _key(model, using, options)
+    key = _key(model, using, options) if kept else None
     with _lock:
         plan: PlanT | None = _kept.pop(key, None)
     if plan is None:

@@ -187,14 +187,14 @@ class UpdatePlan(Plan):
         """Whether rows that match may be left as they are, and are counted apart."""
         return self.options.skip_unchanged or self.where is not None
 
-    @cached_property
-    def expressions(self) -> RowExpressions:
-        """The expressions that rows hold; filled as they are read."""
-        return RowExpressions(self.queryset, self.connection)
+    def open_reader(self) -> UpdateReader:
+        """Return the reader of a call's rows, which sets aside the expressions that they hold."""
+        reader = self._reader.renewed()
+        reader.expressions = RowExpressions(self.queryset, self.connection)
+        return reader
 
     @cached_property
-    def reader(self) -> UpdateReader:
-        """The reader of the call's rows."""
+    def _reader(self) -> UpdateReader:
         return UpdateReader(
             self.model,
             match=self.match,
@@ -203,7 +203,7 @@ class UpdatePlan(Plan):
             clocks=self.clocks,
             by_pk=self.by_pk,
             column=self.column,
-            expressions=self.expressions,
+            expressions=RowExpressions(self.queryset, self.connection),
         )
 
     @cached_property

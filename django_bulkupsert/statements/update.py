@@ -21,7 +21,7 @@ does a single row.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -42,19 +42,25 @@ class Update(Over):
         count: How many rows the relation holds.
         nulls: The columns in which one of them is NULL.
         locks: Whether the engine can lock rows first.
+        expressions: The expressions that rows hold.
     """
 
     plan: UpdatePlan
     count: int
     nulls: Collection[Column]
     locks: bool
+    expressions: RowExpressions
 
     # What the call needs ------------------------------------------------------------------
 
-    @cached_property
-    def expressions(self) -> RowExpressions:
-        """The expressions that rows hold."""
-        return self.plan.expressions
+    @property
+    def shape(self) -> Hashable:
+        """What the statement turns on, beside the plan; None: on its rows."""
+        if self.relation.shape is None or self.expressions.codes:
+            return None
+        constants = tuple([each.sql.text for each in self.constants])
+        nulls = frozenset(self.nulls)
+        return self.relation.shape, self.count == 1, nulls, self.locks, constants
 
     @cached_property
     def unlocked(self) -> bool:
