@@ -38,8 +38,12 @@ docs: $(VENV)/.dev  ## Build the docs into docs/_build.
 	$(NO_DATABASE) $(PY) -m sphinx -W --keep-going -q -b html docs docs/_build
 	@echo "See docs/_build/index.html"
 
-bench: $(VENV)/.bench  ## Measure bulk_update beside Django's and other packages'.
-	@$(PY) -m benchmarks.update
+# Both drivers at once; of django-bulk-load's dependencies, what is there already will do.
+BENCH := .venv-bench
+bench:  ## Measure beside Django and others, with both drivers; ARGS="--quick".
+	@$(MAKE) --no-print-directory VENV=$(BENCH) $(BENCH)/.bench
+	@$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps django-bulk-load
+	@$(BENCH)/bin/python -m benchmarks $(ARGS)
 
 costs: $(VENV)/.test  ## Measure what the options of bulk_upsert cost.
 	@$(PY) -m benchmarks.costs
@@ -54,7 +58,7 @@ tox: $(VENV)/.dev  ## Run the tests on every Django, driver and Python that is h
 	$(PY) -m tox run $(ARGS)
 
 clean:  ## Remove what the other commands made.
-	rm -rf .venv .venv-psycopg .tox .postgres build dist docs/_build *.egg-info .hypothesis
+	rm -rf .venv .venv-psycopg .venv-bench .tox .postgres build dist docs/_build *.egg-info .hypothesis
 
 $(VENV)/.%: setup.cfg | $(PY)
 	@echo "Installing what $* needs into $(VENV) ..."
