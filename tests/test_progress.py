@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from django_bulkupsert import OptionError
@@ -167,3 +169,23 @@ def test_heavy_rows_arrive(shape):
     rows = [{"key": i, "text": text} for i in range(30)]
     assert Everything.objects.bulk_upsert(shape(rows), unique_fields=["key"]).created == 30
     assert set(Everything.objects.values_list("text", flat=True)) == {text}
+
+
+@pytest.mark.parametrize("method", ["bulk_upsert", "bulk_copy"])
+def test_memory_does_not_grow_with_the_stream(method):
+    """What is held at the most is the same for a stream three times as long."""
+    words = {"unique_fields": ["sku"]} if method == "bulk_upsert" else {}
+
+    def peak(start, count):
+        rows = ({"sku": f"{i}", "name": f"Product {i}"} for i in range(start, start + count))
+        tracemalloc.start()
+        try:
+            getattr(Product.objects, method)(rows, **words)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(0, 1_000)
+    short = peak(1_000, 30_000)
+    assert peak(100_000, 90_000) < short * 1.5 + 8 * 1024 * 1024  # the keys that are seen
+    assert short < 24 * 1024 * 1024
