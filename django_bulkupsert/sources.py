@@ -29,11 +29,13 @@ class Source:
         first: The first row, by which all are read; or a table's header.
         is_empty: Whether there is none.
         is_done: Whether all rows were pulled, as far as that is known.
+        is_held: Whether pulling runs no code of the caller's: the rows are there already.
     """
 
     first: Any = None
     is_empty = False
     is_done = False
+    is_held = False
 
     def pull(self, most: int | None) -> Sequence[Any]:
         """Return the next rows, ``most`` at most, or fewer if they are heavy; none at the end.
@@ -47,6 +49,7 @@ class Walk(Source):
     """Rows of any iterable."""
 
     def __init__(self, rows: Iterable[Any]) -> None:
+        self.is_held = type(rows) in (list, tuple)
         self._rows: Iterator[Any] = iter(rows)
         found = list(islice(self._rows, 1))
         self.is_empty = not found

@@ -126,14 +126,25 @@ class Call(Generic[PlanT, ResultT]):
             sink: What it is sent to.
             rows: The rows that were pulled already.
         """
+        source = self.source
         with Loading(sink) as loading:
-            while rows := rows or self.source.pull(self.chunk_rows):
-                columns = self.source.read(rows)
+            while True:
+                # What runs no code of the caller's, which might query, goes on beside the sending.
+                if source.source.is_held:
+                    loading.send()
+                rows = rows or source.pull(self.chunk_rows)
+                if not rows:
+                    break
+                if source.reader.is_plain(rows):
+                    loading.send()
+                else:
+                    loading.wait()
+                columns = source.read(rows)
                 loading.send()
-                chunk = self.source.encode(rows, columns, loading.wait)
+                chunk = source.encode(rows, columns, loading.wait)
                 self.take(chunk)
                 loading.add(chunk)  # and the connection is free
-                self.progress.at(self.source.count)
+                self.progress.at(source.count)
                 rows = ()
 
     def _atomic(self) -> AbstractContextManager[Any]:

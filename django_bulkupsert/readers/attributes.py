@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
@@ -46,6 +47,7 @@ class Attributes:
     """
 
     def __init__(self, model: Model, names: Sequence[str]) -> None:
+        self.model = model
         self.names = names
         self._getters = list(map(attrgetter, names))
         self._items = list(map(itemgetter, names))
@@ -69,6 +71,11 @@ class Attributes:
             list(map(item, held) if is_held else map(getter, rows))
             for item, getter, is_held in zip(self._items, self._getters, ways.held, strict=True)
         ]
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether instances of the model itself are read without any code of their own."""
+        return self._known(frozenset([self.model])).plain
 
     def _known(self, kinds: frozenset[type]) -> _Ways:
         if kinds not in self._ways:

@@ -119,6 +119,10 @@ class Reader:
     #: None: expressions are values like any.
     aside: Callable[[Column, int, int, Any], None] | None = None
 
+    def is_plain(self, rows: Sequence[Any]) -> bool:  # noqa: ARG002
+        """Whether reading these rows is sure to run no code of the caller's."""
+        return False
+
     def read(self, rows: Sequence[Any], start: int) -> list[Sequence[Any]]:
         """Return the values of each carried column; ``start`` is the first row's index."""
         raise NotImplementedError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from operator import itemgetter
 from typing import Any
 from uuid import UUID
@@ -17,6 +18,7 @@ from ..fields import (
     has_own_pre_save,
     is_clock,
     is_generated,
+    makes_keys,
     related_key,
 )
 from ..names import Model, resolve_all
@@ -66,6 +68,20 @@ class GivenReader(Reader):
         single = field.has_default() and self.column(field).base_type is None
         return has_own_pre_save(field) or called or single
 
+    #: The types of rows whose values are got without any code of theirs.
+    plain_types: frozenset[type] = frozenset()
+
+    def is_plain(self, rows: Sequence[Any]) -> bool:
+        """Whether reading these rows is sure to run no code of the caller's."""
+        return not self._asks and self.plain_types.issuperset(map(type, rows))
+
+    @cached_property
+    def _asks(self) -> bool:
+        """Whether a field has to be asked, or an object's key may have to be loaded."""
+        related = any(field.is_relation for field in self.given)
+        keys = any(makes_keys(self.carried[i].field) for i in self.pk)
+        return bool(self.asked or self.calls or related or keys)
+
     def _columns(self, rows: Sequence[Any], start: int) -> list[Sequence[Any]]:
         raise NotImplementedError
 
@@ -110,6 +126,8 @@ _KEY_TYPES = {int, str, UUID, type(None)}
 class MappingReader(GivenReader):
     """Reads mappings; the first one's keys are every row's keys."""
 
+    plain_types = frozenset([dict])
+
     def __init__(
         self, model: Model, first: Mapping[Any, Any], column: Callable[[Field], Column]
     ) -> None:
@@ -151,6 +169,8 @@ class MappingReader(GivenReader):
 
 class SequenceReader(GivenReader):
     """Reads tuples and lists; ``fields`` names what they hold."""
+
+    plain_types = frozenset([tuple, list])
 
     def _columns(self, rows: Sequence[Any], start: int) -> list[Sequence[Any]]:
         check_types(rows, start, is_sequence, "row 0 is a sequence")
