@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from benchmarks import names
 from benchmarks.figures import FIGURES
-from benchmarks.options import DRIVERS
+from benchmarks.options import DRIVERS, SHAPES
 from benchmarks.results import Case, Results
 
 #: Where nothing was measured.
@@ -28,7 +28,7 @@ def tables(results: Results, driver: str, *, brief: bool = False) -> list[Table]
     """Return the tables of a driver's results."""
     called = DRIVERS[driver]
     found = [figures(results, driver)]
-    for shape in ("wide",) if brief else ("wide", "narrow"):
+    for shape in SHAPES:
         sizes = [n for n in results.sizes(driver, shape, "upsert") if n <= 100_000]
         if sizes:
             found.append(by_work(results, Case(driver, shape, "upsert", "", sizes[-1])))
