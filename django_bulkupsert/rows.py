@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from time import sleep
 from typing import Any
 
 from .arrow import is_table
@@ -161,6 +162,10 @@ class Rows:
             if encoded.nulls or encoded.cells or flags:
                 self.nullable.add(column)
             texts.append(encoded)
+            if pause is not None:
+                # The thread that sends wants the interpreter for an instant, and would else wait
+                # for it for five milliseconds each time: a load is a quarter slower.
+                sleep(0)
             if flags:
                 marks: list[str | None] = ["t" if flag else "f" for flag in flags]
                 texts.append(Texts(marks, nulls=False, escape=False, quote=False))

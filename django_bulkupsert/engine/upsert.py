@@ -216,12 +216,11 @@ class UpsertCall(Faults):
         if rows and rows[0][1] is None:
             raise self.duplicates(cursor, upsert)
         counts = Counter(map(itemgetter(1), rows))
+        claimed = {row[0]: row for row in rows}
         # What was written under another key than its row's is no input row's: that one seems
         # to be skipped.
-        strays = [row for row in rows if row[0] is None]
-        claimed = {row[0]: row for row in rows}
-        if strays:
-            del claimed[None]
+        if claimed.pop(None, None) is not None:
+            strays = [row for row in rows if row[0] is None]
             counts[Status.SKIPPED.code] -= len(strays)
             self._claim(strays, claimed)
         if upsert.matches and None in map(itemgetter(2), claimed.values()):
@@ -233,7 +232,9 @@ class UpsertCall(Faults):
                 if ordinal in lost:
                     claimed[ordinal] = (ordinal, Status.SKIPPED.code, *values, True)
         if self.source.objects is not None:
-            self.marks.outcomes += [row for row in claimed.values() if row[2] is not None]
+            # In the order of the rows, which lie side by side in memory.
+            known = map(claimed.get, range(self.source.count))
+            self.marks.outcomes += [row for row in known if row and row[2] is not None]
         return UpsertResult(
             **{status.value: counts[status.code] for status in STATUSES},
             rows=self._returned(claimed) if self.plan.returning is not None else (),
