@@ -1,4 +1,7 @@
-"""JSON values to texts: what ``json.dumps`` makes of them, or orjson, where it makes the same."""
+"""What orjson does faster, where it is installed: JSON, and numbers and moments by the list.
+
+Only where it makes the same of a value as the standard library does.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,22 @@ try:
     from orjson import dumps
 except ImportError:  # the extra "speed" is not installed
     dumps = None
+
+
+def listed(values: Sequence[Any]) -> list[str] | None:
+    """Return the texts of numbers, or of moments in UTC; None where orjson can't tell them.
+
+    They are written as one list, at several times the speed of one by one.
+    """
+    if dumps is None:
+        return None
+    try:
+        whole = dumps(values).decode()
+    except (TypeError, ValueError):  # an integer of more than 64 bits
+        return None
+    if "null" in whole:  # a NaN or an infinity
+        return None
+    return whole[1:-1].replace('"', "").split(",")
 
 
 def render_json(encoder: type[json.JSONEncoder] | None, values: Sequence[Any]) -> Rendered:

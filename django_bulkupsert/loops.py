@@ -20,7 +20,7 @@ from django.conf import settings
 from django.db import models
 
 from .encode import Fault, Rendered, check_text, text_of
-from .jsons import render_json
+from .jsons import listed, render_json
 
 #: Renders values of one known type. None: they are not in the known form after all.
 Renderer = Callable[[Sequence[Any]], Rendered | None]
@@ -45,11 +45,11 @@ def check_range(values: Sequence[int], bounds: tuple[int, int]) -> None:
 def _integer(bounds: tuple[int, int] | None, values: Sequence[int]) -> Rendered:
     if bounds is not None:
         check_range(values, bounds)
-    return Rendered(list(map(str, values)), escape=False, quote=False)
+    return Rendered(listed(values) or list(map(str, values)), escape=False, quote=False)
 
 
 def _float(values: Sequence[float]) -> Rendered:
-    return Rendered(list(map(repr, values)), escape=False, quote=False)
+    return Rendered(listed(values) or list(map(repr, values)), escape=False, quote=False)
 
 
 def _bool(values: Sequence[bool]) -> Rendered:
@@ -81,7 +81,7 @@ def _datetime(values: Sequence[datetime.datetime]) -> Rendered | None:
     if kinds == {datetime.timezone} and len(values) > 10:
         zones = set(map(attrgetter("tzinfo"), values))
         if zones == {datetime.timezone.utc}:
-            return Rendered(_utc(values), escape=False, quote=False)
+            return Rendered(listed(values) or _utc(values), escape=False, quote=False)
     if settings.USE_TZ and not kinds <= _ZONES and any(item.utcoffset() is None for item in values):
         return None  # Django warns, and makes them aware
     return Rendered(list(map(datetime.datetime.isoformat, values)), escape=False, quote=False)

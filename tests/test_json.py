@@ -8,6 +8,7 @@ import enum
 import json
 import math
 import uuid
+from functools import partial
 
 import pytest
 from django.core.serializers.json import DjangoJSONEncoder
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from django_bulkupsert import jsons
 from django_bulkupsert.encode import Fault
-from django_bulkupsert.loops import _datetime
+from django_bulkupsert.loops import _datetime, _float, _integer, _utc
 
 from .models import Everything
 
@@ -128,6 +129,20 @@ def test_rows(library, strategy):
     assert result.unchanged == len(items)
 
 
+@pytest.mark.parametrize("library", ["orjson", "standard"], indirect=True)
+@pytest.mark.parametrize(
+    "items",
+    [[1], [0, -5, 2**63 - 1, -(2**63)], [2**64, 2**70, 1], [1.5, -0.0, 1e16, 1e-7, 5e-324, 1.7e308],
+     [0.1, math.nan, 2.0], [math.inf, -math.inf]],
+)  # fmt: skip
+def test_numbers(library, items):
+    """Many at a time mean what each means by itself."""
+    column = _float if isinstance(items[0], float) else partial(_integer, None)
+    for item, text in zip(items, column(items).texts, strict=True):
+        assert type(item)(text) == item or (math.isnan(item) and text == "nan")
+        assert str(type(item)(text)) == str(item)
+
+
 moments = st.datetimes(timezones=st.just(datetime.timezone.utc))
 
 
@@ -136,7 +151,7 @@ def test_moments_of_utc(items):
     """Many at a time are written as one by one: as isoformat() does."""
     rendered = _datetime(items * 11)
     assert rendered is not None
-    assert rendered.texts == [item.isoformat() for item in items * 11]
+    assert rendered.texts == _utc(items * 11) == [item.isoformat() for item in items * 11]
 
 
 def test_moments_at_the_ends():
