@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from decimal import Decimal
 from itertools import permutations
+from uuid import UUID
 
 import pytest
 from django.db.models import F, IntegerField, Q, Value
@@ -16,7 +17,7 @@ from django_bulkupsert.plans.options import UpsertOptions
 from django_bulkupsert.readers import MOST_SHAPES
 
 from .conftest import run_threads
-from .models import Product
+from .models import Everything, Product
 
 pytestmark = pytest.mark.django_db
 
@@ -169,6 +170,26 @@ def test_many_shapes_and_many_plans_are_forgotten():
         values = {"sku": "a", "stock": 1, "name": "n", "price": 1, "id": 1}
         upsert([{name: values[name] for name in some}])
     assert len(plans()[-1].readers) <= MOST_SHAPES
+
+
+def test_statements_do_not_multiply():
+    """Which columns hold a NULL is no shape, but for those that rows are matched by."""
+    everything = [Everything(key=i) for i in range(3)]
+    Everything.objects.bulk_upsert(everything, unique_fields=["key"])
+    kept.forget()
+    names = ["text", "date", "uuid", "json", "float"]
+    for chosen in range(2 ** len(names)):
+        for name, wanted in zip(names, f"{chosen:05b}", strict=True):
+            value = {"text": "a", "date": datetime.date.today(), "uuid": UUID(int=1)}.get(name, 1)
+            for each in everything:
+                setattr(each, name, value if wanted == "1" else None)
+        Everything.objects.bulk_update(everything, names)
+        rows = [{"key": each.key, **{n: getattr(each, n) for n in names}} for each in everything]
+        Everything.objects.bulk_upsert(rows, match_fields=["key"])
+    update, upsert = plans()
+    readers = [update._reader, *upsert.readers.values()]
+    for reader in readers:
+        assert len([each for each in reader._kept if isinstance(each, tuple)]) == 1
 
 
 def test_a_call_within_a_call():

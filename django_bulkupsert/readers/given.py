@@ -136,7 +136,7 @@ class MappingReader(GivenReader):
             raise RowFieldsError(0, None, "an empty mapping gives no field")
         given = resolve_all(model, self.keys, "rows")
         super().__init__(model, given, column)
-        self.getter = itemgetter(*self.keys)
+        self.getters = list(map(itemgetter, self.keys))
 
     def _columns(self, rows: Sequence[Any], start: int) -> list[Sequence[Any]]:
         check_types(rows, start, lambda kind: issubclass(kind, Mapping), "row 0 is a mapping")
@@ -145,11 +145,10 @@ class MappingReader(GivenReader):
         if set(map(len, rows)) != {len(self.keys)}:
             self._check_keys(rows, rows, start)
         try:
-            values = list(map(self.getter, rows))
+            return [list(map(getter, rows)) for getter in self.getters]
         except KeyError:
             self._check_keys(rows, rows, start)
             raise
-        return list(zip(*values, strict=True)) if len(self.keys) > 1 else [values]
 
     def _check_keys(self, some: Sequence[Any], rows: Sequence[Any], start: int) -> None:
         keys = set(self.keys)

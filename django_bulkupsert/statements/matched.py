@@ -41,7 +41,8 @@ class MatchedUpsert(Upsert):
     def shape(self) -> Hashable:
         """What the statement turns on, beside the plan and the shape of rows; None: on its rows."""
         shape = super().shape
-        return shape and (shape, self.locks, frozenset(self.nulls))
+        nulls = frozenset(self.nulls).intersection(part.column for part in self.plan.key)
+        return shape and (shape, self.locks, nulls)
 
     # An UPDATE needs no column lent, tells itself from an INSERT, and draws no primary key; each
     # row has a key, by which it is found, and is looked at beside what it matches.

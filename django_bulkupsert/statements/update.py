@@ -59,7 +59,7 @@ class Update(Over):
         if self.relation.shape is None or self.expressions.codes:
             return None
         constants = tuple([each.sql.text for each in self.constants])
-        nulls = frozenset(self.nulls)
+        nulls = frozenset(self.nulls).intersection(self.plan.match)
         return self.relation.shape, self.count == 1, nulls, self.locks, constants
 
     @cached_property
