@@ -79,21 +79,32 @@ class Walk(Source):
 
 
 def weight(row: Any) -> int:
-    """Return about how many bytes a row's values are as text."""
-    if isinstance(row, models.Model):
-        values: Iterable[Any] = list(row.__dict__.values())
-    elif isinstance(row, Mapping):
+    """Return about how many bytes a row's values are as text, without running any code of its own.
+
+    What is not of Python's own types may have such code: a lazy object would even query.
+    """
+    kind = type(row)
+    values: Iterable[Any] = ()
+    if issubclass(kind, models.Model):
+        values = list(row.__dict__.values())
+    elif kind is dict:
         values = row.values()
-    else:
-        values = row if isinstance(row, list | tuple) else ()
-    return 1 + sum(map(_weight, values))
+    elif kind in (list, tuple):
+        values = row
+    return 1 + sum([_weight(item, DEPTH) for item in values])
 
 
-def _weight(item: Any) -> int:
-    if isinstance(item, str | bytes | bytearray):
+#: Levels of a document that are weighed.
+DEPTH = 4
+
+
+def _weight(item: Any, depth: int) -> int:
+    kind = type(item)
+    if kind in (str, bytes, bytearray):
         return len(item)
-    if isinstance(item, dict | list | tuple):
-        return len(repr(item))
+    if kind in (dict, list, tuple) and depth:
+        inner = item.values() if kind is dict else item
+        return 16 * len(item) + sum([_weight(each, depth - 1) for each in inner])
     return 16
 
 

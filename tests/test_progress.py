@@ -5,6 +5,7 @@ from __future__ import annotations
 import tracemalloc
 
 import pytest
+from django.utils.functional import SimpleLazyObject, lazy
 
 from django_bulkupsert import OptionError
 from django_bulkupsert import sources as sourcing
@@ -161,6 +162,27 @@ def test_weights():
     assert weight(({"deep": ["x" * 1_000]},)) > 1_000
     assert weight(Everything(text="x" * 1_000)) > 1_000
     assert weight(5) < 100
+    endless: list = []
+    endless.append(endless)
+    assert weight([endless]) < 1_000
+
+
+def test_weighing_runs_no_code_of_a_rows():
+    """It may happen while a chunk is sent, when the connection is not free."""
+
+    def evaluated():
+        raise AssertionError
+
+    class Loud(dict):
+        def values(self):
+            raise AssertionError
+
+        __len__ = __repr__ = values
+
+    lazy_one = SimpleLazyObject(evaluated)
+    for item in (lazy_one, lazy(evaluated, str)(), Loud(a=1)):
+        for row in (item, {"a": item}, [item], ({"a": [item]},), Product(name=item)):
+            assert weight(row) < 200
 
 
 def test_heavy_rows_arrive(shape):

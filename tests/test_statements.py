@@ -67,6 +67,7 @@ def made(model, rows, relation, part=None, created_by="old", **options) -> Upser
         returns=(),
         olds=(),
         distinct=False,
+        looks_up=False,
     )
 
 

@@ -17,8 +17,8 @@ from ..plans.upsert import UpsertPlan, Write
 from ..relations import Relation, TransformedRelation
 from ..result import STATUSES, ReturnedRow, Status, UpsertResult
 from ..rows import Chunk, Rows, SeenKeys, open_rows
-from ..server import created_by
-from ..sql import Fragment
+from ..server import created_by, may_refuse_locks
+from ..sql import Fragment, unqualified
 from ..statements.matched import MatchedUpsert
 from ..statements.over import Over
 from ..statements.questions import lock_table, stored_rows
@@ -178,7 +178,18 @@ class UpsertCall(Faults):
             "returns": self.returns,
             "olds": self.olds,
             "distinct": self.seen.distinct,
+            "looks_up": self._looks_up(relation),
         }
+
+    def _looks_up(self, relation: Relation) -> bool:
+        """Whether stored rows are looked up one by one: of so few rows, and where that is known.
+
+        The name of a table in a schema can't be given to what was looked up.
+        """
+        plan = self.plan
+        few = plan.arbitrates and not relation.exact_types
+        named = few and unqualified(plan.table) == plan.table
+        return named and not may_refuse_locks(self.connection)
 
     def _transformed(self, relation: Relation) -> Relation:
         """Return the rows as the transforms leave them."""

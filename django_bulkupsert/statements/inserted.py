@@ -69,8 +69,15 @@ class Inserted(Proposed):
         where = self.within()
         source = self.beside_dropped(self.read())
         if self.matches:
+            # Of some rows; the planner would rather read through all of a table of thousands.
+            template = "{source} LEFT JOIN {table} ON {matched}"
+            if self.looks_up:
+                template = (
+                    "{source} LEFT JOIN LATERAL "
+                    "(SELECT * FROM {table} WHERE {matched} LIMIT 1) AS {table} ON true"
+                )
             source = compose(
-                "{source} LEFT JOIN {table} ON {matched}",
+                template,
                 source=source,
                 table=self.plan.table,
                 matched=self.matched(),

@@ -29,6 +29,7 @@ class Proposed(Keyed):
         returns: Columns whose stored values are wanted, per row.
         olds: The first of them whose values before the write are wanted too.
         distinct: Whether no two rows are known to have one key.
+        looks_up: Whether stored rows are looked up one by one, by the index of the key.
     """
 
     write: Write
@@ -39,6 +40,7 @@ class Proposed(Keyed):
     returns: Sequence[Column]
     olds: Sequence[Column]
     distinct: bool
+    looks_up: bool
 
     # What the call needs ------------------------------------------------------------------
 

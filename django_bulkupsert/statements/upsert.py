@@ -50,7 +50,7 @@ class Upsert(Inserted):
         constants = tuple([each.sql.text for each in self.constants])
         return (
             self.relation.shape, self.part, self.created_by, self.per_row, self.pk_given,
-            self.distinct, constants,
+            self.distinct, self.looks_up, constants,
         )  # fmt: skip
 
     # The replies --------------------------------------------------------------------------
