@@ -59,22 +59,16 @@ class Marks:
         """Set each instance's primary key, its clocks, what was asked for, and its state."""
         alias = self.alias
         always = [*self.pk, *self.asked]
-        pk = self.pk[0][1] if len(always) == 1 and always[0][2] is None else None
         clocks = [self.clocks[status] for status in STATUSES]
-        ticks = any(clocks)
         for outcome in self.outcomes:
             instance = objects[outcome[0]]
-            if pk is not None:
-                setattr(instance, pk, outcome[2])
-            else:
-                for i, attname, load in always:
+            for attname, now in clocks[outcome[1]]:
+                setattr(instance, attname, now)
+            for i, attname, load in always:  # what was asked for is told as it is stored
+                setattr(instance, attname, outcome[i] if load is None else load(outcome[i]))
+            for i, attname, load in self.defaults:
+                if type(getattr(instance, attname)) is DatabaseDefault:
                     setattr(instance, attname, outcome[i] if load is None else load(outcome[i]))
             state = instance._state
             state.adding = False
             state.db = alias
-            if ticks:
-                for attname, now in clocks[outcome[1]]:
-                    setattr(instance, attname, now)
-            for i, attname, load in self.defaults:
-                if type(getattr(instance, attname)) is DatabaseDefault:
-                    setattr(instance, attname, outcome[i] if load is None else load(outcome[i]))

@@ -515,3 +515,23 @@ def test_a_row_created_meanwhile_comes_back(strategy):
     assert counts(found["result"]) == (0, 0, 0, 1)
     assert found["result"].rows[0].values == {"stock": 7}
     assert row.pk == other.pk
+
+
+def test_a_clock_that_is_asked_for_is_told_as_it_is_stored(strategy):
+    """The instance has what the table has, where a trigger thinks otherwise than the clock."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION fixed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+            "NEW.updated = '2001-02-03 04:05:06+00'; RETURN NEW; END $$"
+        )
+        cursor.execute(
+            "CREATE TRIGGER fixed BEFORE INSERT OR UPDATE ON tests_product "
+            "FOR EACH ROW EXECUTE FUNCTION fixed()"
+        )
+    for stock in (1, 2):
+        product = Product(sku="a", stock=stock)
+        Product.objects.bulk_upsert(
+            [product], unique_fields=["sku"], returning=["updated"], strategy=strategy
+        )
+        assert product.updated == Product.objects.get().updated
+        assert product.updated.year == 2001
