@@ -10,7 +10,7 @@ from .sql import Fragment
 _plain_tables: WeakKeyDictionary[Any, dict[str, bool]] = WeakKeyDictionary()
 _enums: WeakKeyDictionary[Any, dict[str, bool]] = WeakKeyDictionary()
 _locks: WeakKeyDictionary[Any, dict[str, bool]] = WeakKeyDictionary()
-_may_refuse_locks: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+_citus: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 
 
 def created_by(connection: Any, table: Fragment) -> str:
@@ -68,13 +68,13 @@ def copy_refusal(connection: Any, table: Fragment) -> str | None:
     return None
 
 
-def may_refuse_locks(connection: Any) -> bool:
-    """Whether the server is one of those that don't lock rows of some tables: it has Citus.
+def has_citus(connection: Any) -> bool:
+    """Whether the server has Citus, which can't lock rows of some tables, nor join as it likes.
 
     Asked by a cursor of the driver's own, so that nobody's count of queries is one too high.
     """
-    if connection not in _may_refuse_locks:
+    if connection not in _citus:
         with connection.connection.cursor() as cursor:
             cursor.execute("SELECT to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL")
-            _may_refuse_locks[connection] = cursor.fetchone()[0]
-    return _may_refuse_locks[connection]
+            _citus[connection] = cursor.fetchone()[0]
+    return _citus[connection]

@@ -108,15 +108,18 @@ def _weight(item: Any, depth: int) -> int:
     return 16
 
 
+def is_walkable(rows: Any) -> bool:
+    """Whether rows can be walked, and are not one row."""
+    return isinstance(rows, Iterable) and not isinstance(rows, Mapping | str | bytes)
+
+
 def check_rows(rows: Any) -> None:
     """Check that rows can be walked.
 
     Raises:
         OptionError: They can't, or are one row.
     """
-    if is_table(rows):
-        return
-    if not isinstance(rows, Iterable) or isinstance(rows, Mapping | str | bytes):
+    if not (is_table(rows) or is_walkable(rows)):
         raise OptionError(
             "rows is an iterable of model instances, mappings or sequences, not one "
             f"{type(rows).__name__}"

@@ -7,7 +7,7 @@ it do what the rows themselves ask of the database; so the source may query, as 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import suppress
 from threading import Lock
 from typing import Any, Generic, TypeVar
@@ -17,15 +17,12 @@ from django.db import connections, router
 
 from .arrow import is_table
 from .arrow.source import watched
-from .sources import PULL_BYTES, weight
+from .sources import PULL_BYTES, SAMPLE_ROWS, is_walkable, weight
 
 ResultT = TypeVar("ResultT")
 
 #: Rows that are taken from an asynchronous source at a time, if they are light.
 BLOCK_ROWS = 1_000
-
-#: Rows of a block of which one is weighed.
-SAMPLE_ROWS = 50
 
 #: Seconds between two tries to interrupt a statement.
 RETRY = 0.1
@@ -95,8 +92,7 @@ class _Call(Generic[ResultT]):
             return watched(self.rows, self.check)
         if isinstance(self.rows, AsyncIterable) and not isinstance(self.rows, Iterable):
             return self._pulled()
-        plain = isinstance(self.rows, Iterable) and not isinstance(self.rows, Mapping | str | bytes)
-        return _Watched(self.rows, self.check) if plain else self.rows
+        return _Watched(self.rows, self.check) if is_walkable(self.rows) else self.rows
 
     def _pulled(self) -> Iterator[Any]:
         """Walk the asynchronous rows: each block on the event loop, which this thread waits for."""

@@ -150,7 +150,7 @@ def no_locks(db, monkeypatch):
 
     The errors are the server's own, in the transaction at hand.
     """
-    for known in ("_locks", "_may_refuse_locks"):  # of a server that nothing is known of
+    for known in ("_locks", "_citus"):  # of a server that nothing is known of
         monkeypatch.setattr(server, known, WeakKeyDictionary())
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL allow_system_table_mods = on")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import gc
+import weakref
 from decimal import Decimal
 from itertools import permutations
 from uuid import UUID
@@ -102,6 +104,33 @@ def test_updates_are_kept_too(strategy, count):
     (plan,) = plans()
     assert update(Product.objects.filter(pk__gt=0)) == [3]  # whose plan is its own
     assert plans() == [plan]
+
+
+def test_what_a_caller_holds_is_not_kept():
+    """Neither what it passed to be called, nor the rows that its queryset has loaded."""
+
+    class Progress:
+        def __call__(self, *_):
+            pass
+
+    rows = [Product(sku="a")]
+    calls = [
+        lambda progress: upsert(rows, progress=progress),
+        lambda progress: Product.objects.bulk_update(rows, ["name"], progress=progress),
+        lambda progress: Product.objects.bulk_copy([{"sku": "b"}], progress=progress),
+    ]
+    for call in calls:
+        progress = Progress()
+        call(progress)
+        held = weakref.ref(progress)
+        del progress
+        gc.collect()
+        assert held() is None
+    assert len(plans()) == 3
+    loaded = Product.objects.order_by("sku")
+    list(loaded)
+    loaded.bulk_update(rows, ["stock"])
+    assert plans()[-1].queryset._result_cache is None
 
 
 def test_options_that_differ_have_plans_of_their_own():

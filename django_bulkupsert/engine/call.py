@@ -34,7 +34,9 @@ from ..relations import (
     slots_of,
 )
 from ..rows import Chunk, Rows
-from ..sql import identifier
+from ..sql import Fragment, identifier
+from ..statements.update import Update
+from ..statements.upsert import Upsert
 from .progress import Progress
 
 #: What an engine says that can't lock rows of a table: Citus, over shards, and of a reference
@@ -151,6 +153,12 @@ class Call(Generic[PlanT, ResultT]):
         atomic: AbstractContextManager[Any] = transaction.atomic(using=self.connection.alias)
         return atomic
 
+    def statement(self, over: Upsert | Update) -> Fragment:
+        """Return a statement's SQL, which is kept for other calls unless the rows are in it."""
+        if over.shape is None:
+            return over.fragment()
+        return self.source.reader.keep(over.shape, over.fragment)
+
     def _check_plain(self, chunk: Chunk) -> None:
         for slot, texts in zip(self.slots, chunk.texts, strict=True):
             for offset in texts.cells or ():
@@ -172,7 +180,7 @@ class Call(Generic[PlanT, ResultT]):
             return take(known)
         # It may be refused at Citus, and of what may be a view, which can be made anew.
         viewed = not self.plan.model._meta.managed
-        unsure = viewed or server.may_refuse_locks(self.connection)
+        unsure = viewed or server.has_citus(self.connection)
         try:
             with self._atomic() if unsure else nullcontext():
                 result = take(True)

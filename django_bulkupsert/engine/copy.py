@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from django.db import DataError, IntegrityError, connections, models, transaction
-from django.utils.connection import ConnectionProxy
 
 from .. import server
 from ..columns import Column
@@ -28,15 +28,10 @@ from .progress import Progress, reported
 
 def run(model: Model, rows: Any, options: CopyOptions, using: str) -> int:
     """Insert ``rows``; see ``BulkUpsertQuerySet.bulk_copy`` for the meaning of each word."""
-
-    def make() -> CopyPlan:
-        return CopyPlan(model, options, ConnectionProxy(connections, using))
-
-    told = options.progress
-    with planned(model, using, options, make) as plan:
+    with planned(model, using, options, partial(CopyPlan, model)) as plan:
         check_rows(rows)
         check_table(plan)
-        with reported(told, rows, using) as progress:
+        with reported(options.progress, rows, using) as progress:
             source = open_rows(plan.model, rows, plan.fields, plan.column, plan.readers)
             if source is None:
                 return 0

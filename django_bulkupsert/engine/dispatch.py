@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from django.db import connections
-from django.utils.connection import ConnectionProxy
 
 from ..names import Model
 from ..plans.inherited import InheritedPlan, is_inherited
@@ -23,20 +22,13 @@ from .upsert import opened
 
 def run(model: Model, rows: Any, options: UpsertOptions, using: str) -> UpsertResult:
     """Upsert ``rows``; see ``BulkUpsertQuerySet.bulk_upsert`` for the meaning of each word."""
-    told = options.progress
-    if told is not None:  # it is no part of the plan
-        options = replace(options, progress=None)
     if is_inherited(model):
         inherited = InheritedPlan(model, options, connections[using])
         check_rows(rows)
-        return InheritedCall(inherited, Progress(told, rows)).run(rows)
-
-    def make() -> UpsertPlan:
-        return UpsertPlan(model, options, ConnectionProxy(connections, using))
-
-    with planned(model, using, options, make) as plan:
+        return InheritedCall(inherited, Progress(options.progress, rows)).run(rows)
+    with planned(model, using, options, partial(UpsertPlan, model)) as plan:
         check_rows(rows)
-        with reported(told, rows, using) as progress:
+        with reported(options.progress, rows, using) as progress:
             if options.mixed_keys:
                 return mixed.run(plan, rows, progress)
             call = opened(plan, rows, progress)

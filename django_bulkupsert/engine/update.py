@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
-from django.db import IntegrityError, connections, models
+from django.db import IntegrityError, models
 from django.db.transaction import atomic, mark_for_rollback_on_error
-from django.utils.connection import ConnectionProxy
 
 from ..arrow import refuse_table
 from ..compiling import RowExpressions
@@ -20,7 +20,6 @@ from ..relations import Relation
 from ..result import ReturnedRow, UpdateResult
 from ..rows import Chunk, Rows
 from ..sources import Walk
-from ..sql import Fragment
 from ..statements.update import Update
 from .call import Call
 from .progress import Progress, reported
@@ -31,11 +30,8 @@ def run(
 ) -> UpdateResult:
     """Update by ``objs``; see ``BulkUpsertQuerySet.bulk_update`` for the meaning of each word."""
     using = queryset.db
-
-    def make() -> UpdatePlan:
-        return UpdatePlan(queryset, options, ConnectionProxy(connections, using))
-
     plain = _is_plain(queryset.query)
+    make = partial(UpdatePlan, queryset)
     with planned(queryset.model, using, options, make, kept=plain) as plan:
         refuse_table(objs, "objs is an iterable of model instances")
         if not isinstance(objs, Iterable):
@@ -117,12 +113,7 @@ class UpdateCall(Call[UpdatePlan, UpdateResult]):
 
     def _take(self, cursor: Any, update: Update) -> UpdateResult:
         """Run the statement and read its answer."""
-        fragment: Fragment
-        if update.shape is None:
-            fragment = update.fragment()
-        else:
-            fragment = self.source.reader.keep(update.shape, update.fragment)
-        update.execute(cursor, fragment)
+        update.execute(cursor, self.statement(update))
         if not update.answers:
             return UpdateResult(cursor.rowcount)
         found = cursor.fetchall()

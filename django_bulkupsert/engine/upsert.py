@@ -17,7 +17,7 @@ from ..plans.upsert import UpsertPlan, Write
 from ..relations import Relation, TransformedRelation
 from ..result import STATUSES, ReturnedRow, Status, UpsertResult
 from ..rows import Chunk, Rows, SeenKeys, open_rows
-from ..server import created_by, may_refuse_locks
+from ..server import created_by, has_citus
 from ..sql import Fragment, unqualified
 from ..statements.matched import MatchedUpsert
 from ..statements.over import Over
@@ -135,7 +135,7 @@ class UpsertCall(Faults):
     def _take(self, cursor: Any, upsert: Upsert) -> UpsertResult:
         """Run a statement and read its answer."""
         try:
-            upsert.execute(cursor, self._statement(upsert))
+            upsert.execute(cursor, self.statement(upsert))
         except ProgrammingError as error:
             self.check_constraint(error)
             raise
@@ -144,13 +144,6 @@ class UpsertCall(Faults):
         source = self.source
         rows = {None: source.count, True: source.with_pk, False: source.without_pk}
         return self._take_counts(cursor, upsert, rows[upsert.part])
-
-    def _statement(self, upsert: Upsert) -> Fragment:
-        """Return the statement's SQL, which is kept unless the rows are in it."""
-        if upsert.shape is None:
-            return upsert.fragment()
-        kept: Fragment = self.source.reader.keep(upsert.shape, upsert.fragment)
-        return kept
 
     def upsert(self, relation: Relation, part: bool | None) -> Upsert:
         """Return the statement of a part of the rows."""
@@ -189,7 +182,7 @@ class UpsertCall(Faults):
         plan = self.plan
         few = plan.arbitrates and not relation.exact_types
         named = few and unqualified(plan.table) == plan.table
-        return named and not may_refuse_locks(self.connection)
+        return named and not has_citus(self.connection)
 
     def _transformed(self, relation: Relation) -> Relation:
         """Return the rows as the transforms leave them."""

@@ -59,6 +59,20 @@ class Plan:
             self._columns[field] = Column.of(field, self.connection)
         return self._columns[field]
 
+    def sequence_fields(self, names: Any) -> tuple[Field, ...] | None:
+        """Return what ``fields`` names, which rows that are sequences hold.
+
+        Raises:
+            UnknownFieldError: A name is no column.
+            OptionError: It is no list of names, or an empty one.
+        """
+        if names is None:
+            return None
+        found = resolve_all(self.model, names, "fields")
+        if not found:
+            raise OptionError("fields is empty; it names what rows that are sequences hold")
+        return found
+
     def returned(self, names: Any) -> tuple[tuple[str, Column], ...] | None:
         """Return what ``returning`` asks for: the names, as they were given, and their columns.
 

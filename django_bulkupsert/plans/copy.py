@@ -6,8 +6,8 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import OptionError, UnsupportedModel
-from ..names import Model, resolve_all
+from ..errors import UnsupportedModel
+from ..names import Model
 from ..readers import Reader
 from .base import Plan, check_batch_size
 from .inherited import is_inherited
@@ -38,9 +38,5 @@ class CopyPlan(Plan):
                 "one; bulk_upsert() takes its instances"
             )
         check_batch_size(options.batch_size)
-        self.fields = None
-        if options.fields is not None:
-            self.fields = resolve_all(self.model, options.fields, "fields")
-        if self.fields == ():
-            raise OptionError("fields is empty; it names what rows that are sequences hold")
+        self.fields = self.sequence_fields(options.fields)
         self.readers: dict[Hashable, Reader] = {}

@@ -12,12 +12,14 @@ import enum
 import uuid
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from threading import Lock
 from typing import Any, TypeVar
 
+from django.db import connections
 from django.db.models import F, Field, Q
 from django.db.models.expressions import BaseExpression
+from django.utils.connection import ConnectionProxy
 
 from ..expressions import Excluded
 from ..names import Model
@@ -33,7 +35,12 @@ _lock = Lock()
 
 @contextmanager
 def planned(
-    model: Model, using: str, options: Any, make: Callable[[], PlanT], *, kept: bool = True
+    model: Model,
+    using: str,
+    options: Any,
+    make: Callable[[Any, Any], PlanT],
+    *,
+    kept: bool = True,
 ) -> Iterator[PlanT]:
     """Take the plan of a call, or make it; it is kept if the call succeeds.
 
@@ -41,14 +48,16 @@ def planned(
         model: The model.
         using: The database's alias.
         options: The call's options, a dataclass.
-        make: Makes the plan.
+        make: Makes the plan of the options, and of a connection that is each thread's own.
         kept: Whether it may be kept.
     """
+    if options.progress is not None:
+        options = replace(options, progress=None)  # it is the call's, not the plan's
     key = _key(model, using, options) if kept else None
     with _lock:
         plan: PlanT | None = _kept.pop(key, None)
     if plan is None:
-        plan = make()
+        plan = make(options, ConnectionProxy(connections, using))
     yield plan
     if key is not None:
         with _lock:
@@ -77,7 +86,7 @@ _NAMES: dict[type, tuple[str, ...]] = {}
 
 def _names(kind: type) -> tuple[str, ...]:
     if kind not in _NAMES:
-        _NAMES[kind] = tuple(each.name for each in fields(kind) if each.name != "progress")
+        _NAMES[kind] = tuple(each.name for each in fields(kind))
     return _NAMES[kind]
 
 

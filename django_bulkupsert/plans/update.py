@@ -77,7 +77,7 @@ class UpdatePlan(Plan):
         if queryset.query.is_sliced or queryset.query.combinator:
             queryset.filter(pk__in=())  # Django says why not
         self.options = options
-        self.queryset = queryset
+        self.queryset = queryset.all()  # without the rows that it may have loaded
         if not isinstance(options.skip_unchanged, bool):
             raise OptionError(f"skip_unchanged is True or False, not {options.skip_unchanged!r}")
         fields = self._fields()
@@ -203,7 +203,6 @@ class UpdatePlan(Plan):
             clocks=self.clocks,
             by_pk=self.by_pk,
             column=self.column,
-            expressions=RowExpressions(self.queryset, self.connection),
         )
 
     @cached_property

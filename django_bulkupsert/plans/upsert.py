@@ -64,10 +64,8 @@ class UpsertPlan(Plan):
         for field in changed:
             self._columns[field] = Column.of(field, connection, fits=False)
         self.pk = tuple(map(self.column, pk_fields(self.model)))
-        self.fields = self._resolve("fields")
-        if self.fields == ():
-            raise OptionError("fields is empty; it names what rows that are sequences hold")
-        self.update_fields = self._resolve("update_fields")
+        self.fields = self.sequence_fields(options.fields)
+        self.update_fields = self._update_fields()
         self.target = self._target()
         self.matched_by_pk = self.target is not None and self.target.is_pk
         self.key: tuple[KeyPart, ...] = ()
@@ -97,13 +95,13 @@ class UpsertPlan(Plan):
 
     # The options --------------------------------------------------------------------------
 
-    def _resolve(self, option: str) -> tuple[Field, ...] | None:
-        names = getattr(self.options, option)
+    def _update_fields(self) -> tuple[Field, ...] | None:
+        names = self.options.update_fields
         if names is None:
             return None
-        if option == "update_fields" and isinstance(names, Mapping):
-            return tuple(self._given(option, names))
-        return resolve_all(self.model, names, option)
+        if isinstance(names, Mapping):
+            return tuple(self._given("update_fields", names))
+        return resolve_all(self.model, names, "update_fields")
 
     def _given(self, option: str, given: Any) -> dict[Field, Any]:
         """Return an option that is a mapping by its fields."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 from types import SimpleNamespace
 from typing import Any, TypeVar
 
@@ -72,12 +73,17 @@ class Constant:
         field = self.column.field
         if not is_clock(field):
             return self
-        held = field.pre_save(SimpleNamespace(), True)  # type: ignore[arg-type]
+        held = read_clock(field)
         texts = self.column.encode([held])
         if texts.cells:
             return Constant.of(self.column, held, on_update=self.on_update)
         values = dict.fromkeys(self.values, texts.values[0])
         return Constant(self.column, held, self.sql, values, texts, self.on_update)
+
+
+def read_clock(field: Field) -> Any:
+    """Return what saving would set an auto_now or auto_now_add field to."""
+    return field.pre_save(SimpleNamespace(), True)  # type: ignore[arg-type]
 
 
 class Reader:
@@ -129,9 +135,8 @@ class Reader:
 
     def _clock(self, field: Field) -> Constant:
         """Read the clock for an auto_now or auto_now_add field, once for the call."""
-        now = field.pre_save(SimpleNamespace(), True)  # type: ignore[arg-type]
         ticks = bool(field.auto_now)  # type: ignore[attr-defined]
-        return Constant.of(self.column(field), now, on_update=ticks)
+        return Constant.of(self.column(field), read_clock(field), on_update=ticks)
 
     def _carry(self, carried: Sequence[Field]) -> None:
         """Settle what travels, and who has to be asked for it."""
@@ -143,6 +148,12 @@ class Reader:
             for i, column in enumerate(self.carried)
             if i not in self.pk and has_database_default(column.field)
         )
+
+    @cached_property
+    def _asks_fields(self) -> bool:
+        """Whether a field or a primary key is asked for its values, which may run any code."""
+        keys = any(makes_keys(self.carried[i].field) for i in self.pk)
+        return bool(self.asked) or keys
 
     def _keys(self, columns: list[Sequence[Any]]) -> None:
         """Ask the primary key for the value of rows that have none, as saving does."""

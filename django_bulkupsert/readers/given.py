@@ -18,7 +18,6 @@ from ..fields import (
     has_own_pre_save,
     is_clock,
     is_generated,
-    makes_keys,
     related_key,
 )
 from ..names import Model, resolve_all
@@ -79,8 +78,7 @@ class GivenReader(Reader):
     def _asks(self) -> bool:
         """Whether a field has to be asked, or an object's key may have to be loaded."""
         related = any(field.is_relation for field in self.given)
-        keys = any(makes_keys(self.carried[i].field) for i in self.pk)
-        return bool(self.asked or self.calls or related or keys)
+        return self._asks_fields or bool(self.calls) or related
 
     def _columns(self, rows: Sequence[Any], start: int) -> list[Sequence[Any]]:
         raise NotImplementedError

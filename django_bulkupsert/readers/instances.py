@@ -9,7 +9,7 @@ from django.db import models
 
 from ..columns import Column
 from ..errors import RowFieldsError, listing
-from ..fields import Field, is_clock, is_generated, makes_keys
+from ..fields import Field, is_clock, is_generated
 from ..names import Model
 from .attributes import Attributes
 from .base import Reader, check_related, check_types
@@ -32,7 +32,7 @@ class InstanceReader(Reader):
 
     def is_plain(self, rows: Sequence[Any]) -> bool:
         """Whether reading these rows is sure to run no code of the caller's."""
-        asks = self.asked or self.related or any(makes_keys(self.carried[i].field) for i in self.pk)
+        asks = self._asks_fields or self.related
         return not asks and set(map(type, rows)) == {self.model} and self.attributes.is_plain
 
     def read(self, rows: Sequence[Any], start: int) -> list[Sequence[Any]]:

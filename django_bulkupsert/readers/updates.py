@@ -22,7 +22,12 @@ class UpdateReader(Reader):
 
     As in Django's ``bulk_update``, the values are what the instances hold: no field is asked
     what it would like to save. Expressions are set aside.
+
+    Attributes:
+        expressions: Takes those of a call; set for each.
     """
+
+    expressions: RowExpressions
 
     def __init__(
         self,
@@ -34,7 +39,6 @@ class UpdateReader(Reader):
         clocks: Sequence[Field],
         by_pk: bool,
         column: Callable[[Field], Column],
-        expressions: RowExpressions,
     ) -> None:
         super().__init__(model, [each.field for each in fields], column)
         self.carried = tuple(dict.fromkeys((*match, *fields, *further)))
@@ -44,7 +48,6 @@ class UpdateReader(Reader):
         self.updated = set(fields)
         self.matched = len(match)
         self.by_pk = by_pk
-        self.expressions = expressions
         self.read_fields = [each.field for each in self.carried]
         self.related = any(field.is_relation for field in self.read_fields)
 
