@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
+from types import NoneType
 from typing import Any
 
 from django.core.exceptions import FieldError, ValidationError
@@ -136,25 +137,26 @@ class Column:
                 return drawn
             values = values.values
         kinds = set(map(type, values))
-        nulls = type(None) in kinds
-        kinds.discard(type(None))
+        nulls = NoneType in kinds
+        kinds.discard(NoneType)
         if not kinds:
             return Texts(list(values), nulls=True, escape=False, quote=False, sure=True)
-        roads = {self.ready.get(kind) for kind in kinds}
+        roads = set(map(self.ready.get, kinds))
         road = roads.pop() if len(roads) == 1 else None
         if pause is not None and not (road and self.own):
             pause()
-        if road is not None:
-            present = [item for item in values if item is not None] if nulls else values
-            try:
-                done = road(present)
-            except Fault as fault:
-                places = [offset for offset, item in enumerate(values) if item is not None]
-                raise Fault(places[fault.offset], fault.reason) from fault.__cause__
-            if done is not None:
-                texts = spread(values, done.texts) if nulls else done.texts
-                return Texts(texts, nulls, done.escape, done.quote, sure=done.sure)
-        return self._prepared(values, aside)
+        if road is None:
+            return self._prepared(values, aside)
+        if not nulls:
+            return road(values) or self._prepared(values, aside)
+        try:
+            done = road([item for item in values if item is not None])
+        except Fault as fault:
+            places = [offset for offset, item in enumerate(values) if item is not None]
+            raise Fault(places[fault.offset], fault.reason) from fault.__cause__
+        if done is None:
+            return self._prepared(values, aside)
+        return replace(done, values=spread(values, done.values), nulls=True)
 
     def _prepared(self, values: Sequence[Any], aside: Callable[[int, Any], None] | None) -> Texts:
         """Take Django's road: ``get_db_prep_save``, or SQL where the value is an expression."""

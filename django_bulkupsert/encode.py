@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
-from typing import Any, NamedTuple
+from typing import Any
 
 from .driver import BINARY_TYPES, INET_TYPES, JSON_TYPES, RANGE_TYPES, unwrap
 from .sql import Fragment
@@ -42,13 +42,9 @@ class Texts:
     sure: bool = False
 
 
-class Rendered(NamedTuple):
-    """The texts of values that are not None, and what is known of them (see Texts)."""
-
-    texts: list[str]
-    escape: bool
-    quote: bool
-    sure: bool = True
+def plain(values: list[str]) -> Texts:
+    """Return a column of texts of which none is None, nor holds anything to escape or quote."""
+    return Texts(values, nulls=False, escape=False, quote=False, sure=True)
 
 
 class Fault(Exception):
@@ -242,8 +238,9 @@ _SEAM = "\0"
 
 def copy_lines(columns: Sequence[Texts]) -> bytes:
     """Return the lines of COPY's text format: one text of each column."""
-    rows = zip(*map(_copy_column, columns), strict=True)
-    return ("\n".join(map("\t".join, rows)) + "\n").encode()
+    lines = list(map("\t".join, zip(*map(_copy_column, columns), strict=True)))
+    lines.append("")
+    return "\n".join(lines).encode()
 
 
 def _copy_column(texts: Texts) -> Sequence[str]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
 from typing import Any
 
-from .encode import Fault, Rendered, check_text
+from .encode import Fault, Texts, check_text
 
 dumps: Callable[[Any], bytes] | None
 try:
@@ -37,7 +37,7 @@ def listed(values: Sequence[Any]) -> list[str] | None:
     return whole[1:-1].replace('"', "").split(",")
 
 
-def render_json(encoder: type[json.JSONEncoder] | None, values: Sequence[Any]) -> Rendered:
+def render_json(encoder: type[json.JSONEncoder] | None, values: Sequence[Any]) -> Texts:
     """Return the texts of values, none of which is None; see loops.
 
     Raises:
@@ -49,7 +49,7 @@ def render_json(encoder: type[json.JSONEncoder] | None, values: Sequence[Any]) -
     escape = check_text(texts)
     # jsonb takes neither a NUL nor half of a surrogate pair; json does.
     sure = not (escape and _DOUBTFUL.search("".join(texts)))
-    return Rendered(texts, escape, quote=True, sure=sure)
+    return Texts(texts, nulls=False, escape=escape, sure=sure)
 
 
 _DOUBTFUL = re.compile(r"\\u(0000|d[89a-f])")

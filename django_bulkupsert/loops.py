@@ -19,15 +19,17 @@ from typing import Any
 from django.conf import settings
 from django.db import models
 
-from .encode import Fault, Rendered, check_text, text_of
+from .encode import Fault, Texts, check_text, plain, text_of
 from .jsons import listed, render_json
 
-#: Renders values of one known type. None: they are not in the known form after all.
-Renderer = Callable[[Sequence[Any]], Rendered | None]
+#: Renders values of one known type, none of which is None. None: they are not in the known form
+#: after all.
+Renderer = Callable[[Sequence[Any]], Texts | None]
 
 
-def _text(longest: int | None, values: Sequence[str]) -> Rendered:
-    return Rendered(list(values), check_text(values, longest), quote=True)
+def _text(longest: int | None, values: Sequence[str]) -> Texts:
+    escape = check_text(values, longest)
+    return Texts(list(values), nulls=False, escape=escape, sure=True)
 
 
 def check_range(values: Sequence[int], bounds: tuple[int, int]) -> None:
@@ -42,21 +44,21 @@ def check_range(values: Sequence[int], bounds: tuple[int, int]) -> None:
         raise Fault(offset, f"integer out of the column's range, {low} to {high}")
 
 
-def _integer(bounds: tuple[int, int] | None, values: Sequence[int]) -> Rendered:
+def _integer(bounds: tuple[int, int] | None, values: Sequence[int]) -> Texts:
     if bounds is not None:
         check_range(values, bounds)
-    return Rendered(listed(values) or list(map(str, values)), escape=False, quote=False)
+    return plain(listed(values) or list(map(str, values)))
 
 
-def _float(values: Sequence[float]) -> Rendered:
-    return Rendered(listed(values) or list(map(repr, values)), escape=False, quote=False)
+def _float(values: Sequence[float]) -> Texts:
+    return plain(listed(values) or list(map(repr, values)))
 
 
-def _bool(values: Sequence[bool]) -> Rendered:
-    return Rendered(["t" if item else "f" for item in values], escape=False, quote=False)
+def _bool(values: Sequence[bool]) -> Texts:
+    return plain(["t" if item else "f" for item in values])
 
 
-def _decimal(most: decimal.Decimal, values: Sequence[decimal.Decimal]) -> Rendered | None:
+def _decimal(most: decimal.Decimal, values: Sequence[decimal.Decimal]) -> Texts | None:
     texts = list(map(str, values))
     joined = "".join(texts)
     if "N" in joined or "I" in joined:  # NaN and Infinity, which Django refuses
@@ -65,26 +67,28 @@ def _decimal(most: decimal.Decimal, values: Sequence[decimal.Decimal]) -> Render
         offset = next(i for i, item in enumerate(values) if item.copy_abs() >= most)
         digits = len(str(int(most + 1))) - 1
         raise Fault(offset, f"number of more than {digits} digits before the point")
-    return Rendered(texts, escape=False, quote=False)
+    return plain(texts)
 
 
-def _uuid(values: Sequence[uuid.UUID]) -> Rendered:
-    return Rendered(list(map(str, values)), escape=False, quote=False)
+def _uuid(values: Sequence[uuid.UUID]) -> Texts:
+    return plain(list(map(str, values)))
 
 
-def _date(values: Sequence[datetime.date]) -> Rendered:
-    return Rendered([item.isoformat() for item in values], escape=False, quote=False)
+def _date(values: Sequence[datetime.date]) -> Texts:
+    return plain([item.isoformat() for item in values])
 
 
-def _datetime(values: Sequence[datetime.datetime]) -> Rendered | None:
-    kinds = set(map(type, map(attrgetter("tzinfo"), values)))
+def _datetime(values: Sequence[datetime.datetime]) -> Texts | None:
+    kinds = set(map(type, map(_zone, values)))
     if kinds == {datetime.timezone} and len(values) > 10:
-        zones = set(map(attrgetter("tzinfo"), values))
-        if zones == {datetime.timezone.utc}:
-            return Rendered(listed(values) or _utc(values), escape=False, quote=False)
+        if set(map(_zone, values)) == {datetime.timezone.utc}:
+            return plain(listed(values) or _utc(values))
     if settings.USE_TZ and not kinds <= _ZONES and any(item.utcoffset() is None for item in values):
         return None  # Django warns, and makes them aware
-    return Rendered(list(map(datetime.datetime.isoformat, values)), escape=False, quote=False)
+    return plain(list(map(datetime.datetime.isoformat, values)))
+
+
+_zone = attrgetter("tzinfo")
 
 
 def _utc(values: Sequence[datetime.datetime]) -> list[str]:
@@ -120,12 +124,12 @@ _MINUTES = [f"{minute // 60:02}:{minute % 60:02}:" for minute in range(24 * 60)]
 _ZONES = {datetime.timezone, zoneinfo.ZoneInfo}
 
 
-def _timedelta(values: Sequence[datetime.timedelta]) -> Rendered:
-    return Rendered(list(map(text_of, values)), escape=False, quote=True)
+def _timedelta(values: Sequence[datetime.timedelta]) -> Texts:
+    return Texts(list(map(text_of, values)), nulls=False, escape=False, sure=True)
 
 
-def _bytes(values: Sequence[bytes]) -> Rendered:
-    return Rendered(["\\x" + item.hex() for item in values], escape=True, quote=True)
+def _bytes(values: Sequence[bytes]) -> Texts:
+    return Texts(["\\x" + item.hex() for item in values], nulls=False, sure=True)
 
 
 def least_too_big(field: Any) -> decimal.Decimal:

@@ -14,16 +14,14 @@ from .result import STATUSES, Status
 Outcome = Sequence[Any]
 
 
-class Marks:
-    """Outcomes of rows that have a primary key, kept until the call has succeeded.
+class Told:
+    """What instances are told of, which is the same in all calls with rows of one shape.
 
     Args:
         pk: The primary key's columns.
         returns: The columns whose stored values follow it.
         asked: Those of them that the caller asked for, and not only what the database fills in.
-        constants: The columns that hold one value.
         updates: The columns that an update writes.
-        alias: The database.
     """
 
     def __init__(
@@ -32,41 +30,51 @@ class Marks:
         pk: Sequence[Column],
         returns: Sequence[Column],
         asked: Collection[Column],
-        constants: Sequence[Constant],
-        updates: Sequence[Column],
-        alias: str,
+        updates: Collection[Column],
     ) -> None:
         stored = [(i, c.field.attname, c.loader) for i, c in enumerate((*pk, *returns), 2)]
-        self.pk = stored[: len(pk)]
-        self.asked = [
-            each for each, column in zip(stored[len(pk) :], returns, strict=True) if column in asked
-        ]
-        self.defaults = [each for each in stored[len(pk) :] if each not in self.asked]
-        created = [(each.column.field.attname, each.value) for each in constants]
-        updated = [
-            (each.column.field.attname, each.value) for each in constants if each.column in updates
-        ]
-        self.clocks: dict[Status, list[tuple[str, Any]]] = {
-            Status.CREATED: created,
-            Status.UPDATED: updated,
-            Status.UNCHANGED: [],
-            Status.SKIPPED: [],
-        }
+        keys, others = stored[: len(pk)], stored[len(pk) :]
+        pairs = list(zip(others, returns, strict=True))
+        self.always = [*keys, *(each for each, column in pairs if column in asked)]
+        self.defaults = [each for each, column in pairs if column not in asked]
+        self.updates = frozenset(updates)
+
+
+class Marks:
+    """Outcomes of rows that have a primary key, kept until the call has succeeded.
+
+    Args:
+        told: What instances are told of.
+        constants: The columns that hold one value.
+        alias: The database.
+    """
+
+    def __init__(self, told: Told, constants: Sequence[Constant], alias: str) -> None:
+        self.told = told
+        self.constants = constants
         self.alias = alias
         self.outcomes: list[Outcome] = []
 
+    @property
+    def clocks(self) -> list[list[tuple[str, Any]]]:
+        """The attributes that have one value, by the code of a row's status."""
+        named = [(each.column, each.column.field.attname, each.value) for each in self.constants]
+        created = [(name, value) for _, name, value in named]
+        updated = [(name, value) for column, name, value in named if column in self.told.updates]
+        found = {Status.CREATED: created, Status.UPDATED: updated}
+        return [found.get(status, []) for status in STATUSES]
+
     def apply(self, objects: Sequence[Any]) -> None:
         """Set each instance's primary key, its clocks, what was asked for, and its state."""
-        alias = self.alias
-        always = [*self.pk, *self.asked]
-        clocks = [self.clocks[status] for status in STATUSES]
+        alias, clocks = self.alias, self.clocks
+        always, defaults = self.told.always, self.told.defaults
         for outcome in self.outcomes:
             instance = objects[outcome[0]]
             for attname, now in clocks[outcome[1]]:
                 setattr(instance, attname, now)
             for i, attname, load in always:  # what was asked for is told as it is stored
                 setattr(instance, attname, outcome[i] if load is None else load(outcome[i]))
-            for i, attname, load in self.defaults:
+            for i, attname, load in defaults:
                 if type(getattr(instance, attname)) is DatabaseDefault:
                     setattr(instance, attname, outcome[i] if load is None else load(outcome[i]))
             state = instance._state

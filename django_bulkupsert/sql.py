@@ -15,11 +15,13 @@ from string import Formatter
 from typing import Any
 
 
-@dataclass(frozen=True, slots=True)
-class Hole:
-    """A parameter whose value is told when the statement runs, so that its text can be kept."""
+class Hole(str):
+    """A parameter whose value is told when the statement runs, so that its text can be kept.
 
-    name: str
+    The text is the parameter's name.
+    """
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)

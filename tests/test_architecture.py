@@ -30,7 +30,7 @@ LEVELS = [
     ["engine.__init__", "engine.copy", "engine.dispatch", "engine.update"],
     ["engine.inherited", "engine.mixed"],
     ["engine.upsert"],
-    ["engine.faults"],
+    ["engine.bound", "engine.faults"],
     ["engine.call"],
     ["engine.progress"],
     ["marks"],

@@ -39,7 +39,7 @@ def library(request, monkeypatch):
 
 
 def texts(items, encoder=None):
-    return jsons.render_json(encoder, items).texts
+    return jsons.render_json(encoder, items).values
 
 
 class Colour(enum.Enum):
@@ -138,7 +138,7 @@ def test_rows(library, strategy):
 def test_numbers(library, items):
     """Many at a time mean what each means by itself."""
     column = _float if isinstance(items[0], float) else partial(_integer, None)
-    for item, text in zip(items, column(items).texts, strict=True):
+    for item, text in zip(items, column(items).values, strict=True):
         assert type(item)(text) == item or (math.isnan(item) and text == "nan")
         assert str(type(item)(text)) == str(item)
 
@@ -151,7 +151,7 @@ def test_moments_of_utc(items):
     """Many at a time are written as one by one: as isoformat() does."""
     rendered = _datetime(items * 11)
     assert rendered is not None
-    assert rendered.texts == _utc(items * 11) == [item.isoformat() for item in items * 11]
+    assert rendered.values == _utc(items * 11) == [item.isoformat() for item in items * 11]
 
 
 def test_moments_at_the_ends():
@@ -165,7 +165,7 @@ def test_moments_at_the_ends():
     ] * 5
     rendered = _datetime(items)
     assert rendered is not None
-    assert rendered.texts == [item.isoformat() for item in items]
+    assert rendered.values == [item.isoformat() for item in items]
 
 
 def test_other_zones():
@@ -176,4 +176,4 @@ def test_other_zones():
     for some in (items, items + utc):
         rendered = _datetime(some)
         assert rendered is not None
-        assert rendered.texts == [item.isoformat() for item in some]
+        assert rendered.values == [item.isoformat() for item in some]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -13,16 +13,17 @@ from django.db.backends.postgresql.psycopg_any import IsolationLevel
 
 from ..columns import Column
 from ..marks import Marks
-from ..plans.upsert import UpsertPlan, Write
+from ..plans.upsert import UpsertPlan
 from ..relations import Relation, TransformedRelation
 from ..result import STATUSES, ReturnedRow, Status, UpsertResult
 from ..rows import Chunk, Rows, SeenKeys, open_rows
 from ..server import created_by, has_citus
-from ..sql import Fragment, unqualified
+from ..sql import Fragment
 from ..statements.matched import MatchedUpsert
 from ..statements.over import Over
 from ..statements.questions import lock_table, stored_rows
 from ..statements.upsert import Upsert
+from .bound import Bound
 from .faults import Faults
 from .progress import Progress
 
@@ -38,42 +39,16 @@ class UpsertCall(Faults):
 
     def __init__(self, plan: UpsertPlan, source: Rows, progress: Progress) -> None:
         super().__init__(plan, source, progress)
-        self.write: Write = plan.bind(source.reader)
-        self.seen = SeenKeys(*self._judged())
-        asked = tuple(dict.fromkeys(column for _, column in plan.returning or ()))
-        # What the database has filled in for an instance, it is told.
-        filled = [column for column in source.reader.carried if column in source.reader.defaulted]
-        self.returns = tuple(dict.fromkeys((*asked, *filled)))
-        self.olds = asked if plan.options.returning_old else ()
-        self.marks = Marks(
-            pk=plan.pk,
-            returns=self.returns,
-            asked=asked,
-            constants=source.reader.constants,
-            updates=[column for column in self.write.updates if column not in plan.assigned],
-            alias=self.connection.alias,
-        )
+        reader = source.reader
+        self.bound = reader.keep("bound", partial(Bound, plan, reader, self.slots))
+        self.returns, self.olds = self.bound.returns, self.bound.olds
+        self.seen = SeenKeys(*self.bound.judged)
+        self.marks = Marks(self.bound.told, reader.constants, self.connection.alias)
 
     @property
     def key(self) -> Any:
         """The columns by which rows are matched."""
         return tuple(map(self.plan.column, self.plan.key_fields)) or self.plan.pk
-
-    def _judged(self) -> tuple[list[int], bool]:
-        """Return the places of the key among the texts, and whether a NULL is a key like any.
-
-        None, where rows may have one key and different texts.
-        """
-        plan = self.plan
-        columns = [part.column for part in plan.key] or list(plan.pk)
-        transformed = [transform.column for transform in plan.transforms]
-        places = {slot.column: i for i, slot in enumerate(self.slots) if not slot.is_flag}
-        null_safe = plan.target is not None and plan.target.null_safe
-        for column in columns:
-            told = column is not None and column.is_told_by_text and column not in transformed
-            if not told or column not in places:
-                return [], null_safe
-        return [places[column] for column in columns if column is not None], null_safe
 
     def take(self, chunk: Chunk) -> None:
         """See a chunk before it is sent."""
@@ -127,10 +102,10 @@ class UpsertCall(Faults):
             return self.with_locks(
                 lambda locks: self._take(cursor, self._matched_upsert(relation, locks=locks))
             )
-        result = UpsertResult()
-        for part in self._parts():
-            result += self._take(cursor, self.upsert(relation, part))
-        return result
+        first, *others = [
+            self._take(cursor, self.upsert(relation, part)) for part in self._parts()
+        ]
+        return sum(others, first)
 
     def _take(self, cursor: Any, upsert: Upsert) -> UpsertResult:
         """Run a statement and read its answer."""
@@ -163,7 +138,7 @@ class UpsertCall(Faults):
             "slots": self.slots,
             "constants": source.reader.constants,
             "part": part,
-            "write": self.write,
+            "write": self.bound.write,
             "lent": source.reader.lent,
             "created_by": created_by(self.connection, self.plan.table),
             "per_row": source.objects is not None or self.plan.returning is not None,
@@ -171,18 +146,10 @@ class UpsertCall(Faults):
             "returns": self.returns,
             "olds": self.olds,
             "distinct": self.seen.distinct,
-            "looks_up": self._looks_up(relation),
+            "looks_up": self.bound.looks_up
+            and not relation.exact_types
+            and not has_citus(self.connection),
         }
-
-    def _looks_up(self, relation: Relation) -> bool:
-        """Whether stored rows are looked up one by one: of so few rows, and where that is known.
-
-        The name of a table in a schema can't be given to what was looked up.
-        """
-        plan = self.plan
-        few = plan.arbitrates and not relation.exact_types
-        named = few and unqualified(plan.table) == plan.table
-        return named and not has_citus(self.connection)
 
     def _transformed(self, relation: Relation) -> Relation:
         """Return the rows as the transforms leave them."""
@@ -219,7 +186,8 @@ class UpsertCall(Faults):
         rows = cursor.fetchall()
         if rows and rows[0][1] is None:
             raise self.duplicates(cursor, upsert)
-        counts = Counter(map(itemgetter(1), rows))
+        codes = list(map(itemgetter(1), rows))
+        counts = [codes.count(code) for code in range(len(STATUSES))]
         claimed = {row[0]: row for row in rows}
         # What was written under another key than its row's is no input row's: that one seems
         # to be skipped.
@@ -240,8 +208,7 @@ class UpsertCall(Faults):
             known = map(claimed.get, range(self.source.count))
             self.marks.outcomes += [row for row in known if row and row[2] is not None]
         return UpsertResult(
-            **{status.value: counts[status.code] for status in STATUSES},
-            rows=self._returned(claimed) if self.plan.returning is not None else (),
+            *counts, rows=self._returned(claimed) if self.plan.returning is not None else ()
         )
 
     def _claim(self, strays: Iterable[Sequence[Any]], claimed: dict[int, Sequence[Any]]) -> None:

@@ -19,7 +19,7 @@ REFUSED = ("fields", "match_fields", "where", "mixed_keys")
 
 def is_inherited(model: Model) -> bool:
     """Whether a model keeps its fields in several tables."""
-    return len(_tables(model)) > 1
+    return bool(model._meta.concrete_model._meta.parents)  # type: ignore[union-attr]
 
 
 def _tables(model: Model) -> list[Model]:

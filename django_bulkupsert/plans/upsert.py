@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from django.db.models import AutoField
@@ -204,9 +203,6 @@ class UpsertPlan(Plan):
             OptionError: An option names a field that the rows don't give.
             MatchError: A field of the match is not given.
         """
-        return reader.keep("write", partial(self._write, reader))
-
-    def _write(self, reader: Reader) -> Write:
         self._check_match(reader)
         self._check_asked(reader)
         if self.options.ignore_conflicts:

@@ -46,39 +46,32 @@ def reader_of(
         OptionError: ``fields`` doesn't go with rows of this kind.
         RowTypeError: It is of no kind that is taken.
     """
-    if not (isinstance(first, models.Model | Mapping | Header) or is_sequence(type(first))):
-        raise RowTypeError(
-            0,
-            None,
-            f"{described(first)}, where a row is a model instance, a mapping or a sequence",
-        )
     make: Callable[[], Reader]
-    if is_sequence(type(first)):
+    shape: Hashable
+    if isinstance(first, models.Model):
+        make, shape = partial(InstanceReader, model, column), InstanceReader
+    elif isinstance(first, Header):
+        make, shape = partial(ArrowReader, model, first, column), first
+    elif isinstance(first, Mapping):
+        make, shape = partial(MappingReader, model, first, column), tuple(first)
+    elif is_sequence(type(first)):
         if fields is None:
             raise OptionError(
                 f"row 0 is {described(first)}; with rows that are sequences, fields= names "
                 "what they hold"
             )
-        make = partial(SequenceReader, model, fields, column)
-        shape: Hashable = SequenceReader
-    elif isinstance(first, Header):
-        if fields is not None:
-            raise OptionError(
-                "fields= names what sequences hold; the columns of a table name their own"
-            )
-        make = partial(ArrowReader, model, first, column)
-        shape = first
-    elif fields is not None:
-        raise OptionError(
-            f"fields= names what sequences hold, and row 0 is {described(first)}, "
-            "which names its own"
-        )
-    elif isinstance(first, models.Model):
-        make = partial(InstanceReader, model, column)
-        shape = InstanceReader
+        make, shape = partial(SequenceReader, model, fields, column), SequenceReader
     else:
-        make = partial(MappingReader, model, first, column)
-        shape = tuple(first)
+        raise RowTypeError(
+            0,
+            None,
+            f"{described(first)}, where a row is a model instance, a mapping or a sequence",
+        )
+    if fields is not None and shape is not SequenceReader:
+        own = f", and row 0 is {described(first)}, which names its own"
+        if isinstance(first, Header):
+            own = "; the columns of a table name their own"
+        raise OptionError(f"fields= names what sequences hold{own}")
     known = {} if known is None else known
     if shape in known:
         return known[shape].renewed()

@@ -27,10 +27,12 @@ class _Ways(NamedTuple):
     Attributes:
         held: What is got from an instance's __dict__, by its place among the attributes; else
             from the instance.
+        loaded: What is got from the instance, but would be loaded if its __dict__ lacks it.
         plain: Whether each can also be got from an instance without more ado.
     """
 
     held: Sequence[bool]
+    loaded: frozenset[str]
     plain: bool
 
 
@@ -65,8 +67,8 @@ class Attributes:
             with no_queries():
                 return self._blocks(rows)
         held = [row.__dict__ for row in rows]
-        if any(map(self._lazy.difference, held)):
-            raise KeyError(next(iter(self._lazy)))
+        if ways.loaded and any(map(ways.loaded.difference, held)):
+            raise KeyError(next(iter(ways.loaded)))
         return [
             list(map(item, held) if is_held else map(getter, rows))
             for item, getter, is_held in zip(self._items, self._getters, ways.held, strict=True)
@@ -80,8 +82,10 @@ class Attributes:
     def _known(self, kinds: frozenset[type]) -> _Ways:
         if kinds not in self._ways:
             found = [{type(getattr(kind, name)) for kind in kinds} for name in self.names]
+            held = [each <= _LAZY for each in found]
+            known = {name for name, is_held in zip(self.names, held, strict=True) if is_held}
             plain = all(each == {DeferredAttribute} for each in found)
-            self._ways[kinds] = _Ways([each <= _LAZY for each in found], plain)
+            self._ways[kinds] = _Ways(held, frozenset(self._lazy - known), plain)
         return self._ways[kinds]
 
     def _blocks(self, rows: Sequence[Any]) -> list[Sequence[Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from types import SimpleNamespace
@@ -117,7 +116,8 @@ class Reader:
 
     def renewed(self: ReaderT) -> ReaderT:
         """Return a reader for another call with rows of the same shape, which has its own time."""
-        reader = copy(self)
+        reader = object.__new__(type(self))
+        vars(reader).update(vars(self))
         reader.constants = tuple([each.now() for each in self.constants])
         return reader
 
@@ -142,6 +142,7 @@ class Reader:
         """Settle what travels, and who has to be asked for it."""
         self.carried = tuple(map(self.column, carried))
         self.pk = [i for i, field in enumerate(carried) if field in pk_fields(self.model)]
+        self.makes_keys = any(makes_keys(carried[i]) for i in self.pk)
         self.asked = [i for i, field in enumerate(carried) if has_own_pre_save(field)]
         self.defaulted = frozenset(
             column
@@ -152,8 +153,7 @@ class Reader:
     @cached_property
     def _asks_fields(self) -> bool:
         """Whether a field or a primary key is asked for its values, which may run any code."""
-        keys = any(makes_keys(self.carried[i].field) for i in self.pk)
-        return bool(self.asked) or keys
+        return bool(self.asked) or self.makes_keys
 
     def _keys(self, columns: list[Sequence[Any]]) -> None:
         """Ask the primary key for the value of rows that have none, as saving does."""
@@ -173,7 +173,7 @@ def check_types(
     Raises:
         RowTypeError: One is not; ``instead`` says what it should be.
     """
-    wrong = {kind for kind in set(map(type, rows)) if not taken(kind)}
+    wrong = [kind for kind in set(map(type, rows)) if not taken(kind)]
     if wrong:
         offset = next(i for i, row in enumerate(rows) if type(row) in wrong)
         raise RowTypeError(start + offset, None, f"{described(rows[offset])}, where {instead}")

@@ -31,6 +31,9 @@ class Inserted(Proposed):
         """Return the FROM item that brings the rows."""
         if self.literals is not None:
             return raw("(SELECT 0::bigint AS ord) AS bu_r")
+        if self.reads_once and self.looks_up:
+            # OFFSET keeps each text from being cast twice: to be compared, and to be written.
+            return compose("({select} OFFSET 0) AS bu_r", select=self.relation.select())
         return self.relation.inline() if self.reads_once else self.relation.source()
 
     def duplicates(self) -> Fragment:
@@ -71,7 +74,7 @@ class Inserted(Proposed):
         if self.matches:
             # Of some rows; the planner would rather read through all of a table of thousands.
             template = "{source} LEFT JOIN {table} ON {matched}"
-            if self.looks_up:
+            if self.looks_up and self.literals is None:
                 template = (
                     "{source} LEFT JOIN LATERAL "
                     "(SELECT * FROM {table} WHERE {matched} LIMIT 1) AS {table} ON true"
