@@ -80,9 +80,9 @@ def _date(values: Sequence[datetime.date]) -> Texts:
 
 def _datetime(values: Sequence[datetime.datetime]) -> Texts | None:
     kinds = set(map(type, map(_zone, values)))
-    if kinds == {datetime.timezone} and len(values) > 10:
-        if set(map(_zone, values)) == {datetime.timezone.utc}:
-            return plain(listed(values) or _utc(values))
+    many = kinds == {datetime.timezone} and len(values) > 10
+    if many and set(map(_zone, values)) == {datetime.timezone.utc}:
+        return plain(listed(values) or _utc(values))
     if settings.USE_TZ and not kinds <= _ZONES and any(item.utcoffset() is None for item in values):
         return None  # Django warns, and makes them aware
     return plain(list(map(datetime.datetime.isoformat, values)))
