@@ -102,9 +102,7 @@ class UpsertCall(Faults):
             return self.with_locks(
                 lambda locks: self._take(cursor, self._matched_upsert(relation, locks=locks))
             )
-        first, *others = [
-            self._take(cursor, self.upsert(relation, part)) for part in self._parts()
-        ]
+        first, *others = [self._take(cursor, self.upsert(relation, part)) for part in self._parts()]
         return sum(others, first)
 
     def _take(self, cursor: Any, upsert: Upsert) -> UpsertResult:
