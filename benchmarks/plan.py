@@ -14,7 +14,7 @@ ROUNDS = {
     "narrow": {1: 1, 10: 1, 100: 1, 1_000: 1, 10_000: 2, 100_000: 1},
 }
 QUICK = {"wide": {1: 1, 10: 1, 100: 1, 1_000: 1, 10_000: 2}, "narrow": {10_000: 1}}
-#: The works that are measured at every size, and of both shapes.
+#: The works of a quick run at each of its sizes.
 MAIN = ("insert", "update")
 
 
@@ -35,10 +35,8 @@ def jobs(options: argparse.Namespace) -> list[Job]:
 def _is_measured(
     options: argparse.Namespace, shape: str, operation: str, work: str, count: int
 ) -> bool:
-    if operation == "copy" and count < 1_000:
-        return False
-    if count > 100_000:  # with one driver: what grows is the server's part
-        return operation == "upsert" and work in MAIN and options.driver == ["psycopg"]
     if options.quick:
         return operation == "upsert" and (work in MAIN or (shape == "wide" and count > 1_000))
-    return work in MAIN or (shape == "wide" and count > 1)
+    if count > 100_000:
+        return operation == "upsert"
+    return work != "half" or count > 1

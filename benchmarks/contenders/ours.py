@@ -26,7 +26,7 @@ def copy(batch: Batch, rows: Any) -> Call:
 
 UPSERTS = [
     Contender(names.OURS, upsert, most=1_000_000, sets_pk=True),
-    Contender(names.MAPPINGS, upsert, takes="mappings", most=1_000_000),
+    Contender(names.MAPPINGS, upsert, takes="mappings"),
 ]
 UPDATES = [Contender(names.UPDATE, update, takes="stored_instances")]
 COPIES = [
