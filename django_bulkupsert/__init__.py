@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from .csvs import CsvRows
 from .errors import (
     BulkUpsertError,
+    CsvError,
     DuplicateKeysError,
     MatchError,
     MissingConstraintError,
@@ -29,6 +31,8 @@ __all__ = [
     "BulkUpsertError",
     "BulkUpsertManager",
     "BulkUpsertQuerySet",
+    "CsvError",
+    "CsvRows",
     "DuplicateKeysError",
     "Excluded",
     "MatchError",

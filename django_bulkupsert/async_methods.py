@@ -9,6 +9,7 @@ from typing import Any
 from django.db import models
 
 from .arrow import ArrowStream
+from .csvs import CsvRows
 from .result import UpdateResult, UpsertResult
 from .threads import in_thread
 
@@ -18,7 +19,7 @@ class AsyncBulkMethods:
 
     async def abulk_upsert(
         self: Any,
-        rows: Iterable[Any] | AsyncIterable[Any] | ArrowStream,
+        rows: Iterable[Any] | AsyncIterable[Any] | ArrowStream | CsvRows,
         *,
         fields: Iterable[str] | None = None,
         unique_fields: Iterable[str] | None = None,
@@ -75,7 +76,7 @@ class AsyncBulkMethods:
 
     async def abulk_update(
         self: Any,
-        objs: Iterable[models.Model] | AsyncIterable[models.Model],
+        objs: Iterable[models.Model] | AsyncIterable[models.Model] | CsvRows,
         fields: Iterable[str],
         batch_size: int | None = None,
         *,
@@ -107,7 +108,7 @@ class AsyncBulkMethods:
 
     async def abulk_copy(
         self: Any,
-        rows: Iterable[Any] | AsyncIterable[Any] | ArrowStream,
+        rows: Iterable[Any] | AsyncIterable[Any] | ArrowStream | CsvRows,
         *,
         fields: Iterable[str] | None = None,
         batch_size: int | None = None,

@@ -18,8 +18,8 @@ from typing import Any
 from django.core.exceptions import FieldError, ValidationError
 from django.db.models.sql import InsertQuery
 
-from .arrow.values import ArrowValues
 from .casts import cast_type, integer_bounds
+from .drawn import DrawnValues
 from .encode import Fault, NoText, Texts, check_text, spread, text_of
 from .fields import Field, is_djangos, wanted
 from .loops import Renderer, check_range, ready
@@ -131,7 +131,7 @@ class Column:
         Raises:
             Fault: A value can't be stored; the offset is the one in ``values``.
         """
-        if isinstance(values, ArrowValues):
+        if isinstance(values, DrawnValues):
             drawn = values.texts(self.bounds)
             if drawn is not None:
                 return drawn
@@ -156,7 +156,8 @@ class Column:
             raise Fault(places[fault.offset], fault.reason) from fault.__cause__
         if done is None:
             return self._prepared(values, aside)
-        return replace(done, values=spread(values, done.values), nulls=True)
+        texts: Any = done.values  # none of them is None
+        return replace(done, values=spread(values, texts), nulls=True)
 
     def _prepared(self, values: Sequence[Any], aside: Callable[[int, Any], None] | None) -> Texts:
         """Take Django's road: ``get_db_prep_save``, or SQL where the value is an expression."""

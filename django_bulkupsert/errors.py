@@ -10,6 +10,7 @@
     │   └── MatchError                              rows can't be matched by these fields
     ├── MissingConstraintError  ProgrammingError    the table lacks a constraint of the model's
     ├── DuplicateKeysError      IntegrityError      the input holds a key more than once
+    ├── CsvError                ValueError          a file can't be read as CSV: .line
     └── RowError                                    one row is at fault: .index, .field
         ├── RowExpressionError  FieldError          an expression that can't be used there
         ├── RowTypeError        TypeError           the row is of no kind that is taken
@@ -115,6 +116,23 @@ class DuplicateKeysError(BulkUpsertError, IntegrityError):
         return rebuild, (self.fields, self.keys, self.indexes)
 
 
+class CsvError(BulkUpsertError, ValueError):
+    """A file can't be read as CSV; nothing was written.
+
+    Attributes:
+        line: The line, from 1, at which reading stopped.
+        reason: What is wrong, without the line.
+    """
+
+    def __init__(self, line: int, reason: str) -> None:
+        super().__init__(f"line {line}: {reason}")
+        self.line = line
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[CsvError], tuple[int, str]]:
+        return type(self), (self.line, self.reason)
+
+
 class RowError(BulkUpsertError):
     """One row of the input is at fault; nothing was written.
 
@@ -122,17 +140,19 @@ class RowError(BulkUpsertError):
         index: The row's position in the input, from 0.
         field: The name of the field at fault, or None where the row as a whole is.
         reason: What is wrong, without the position.
+        line: Of a row of a file, the line on which it begins, from 1; else None.
     """
 
-    def __init__(self, index: int, field: str | None, reason: str) -> None:
-        where = f"row {index}" if field is None else f"row {index}, field {field!r}"
-        super().__init__(f"{where}: {reason}")
+    def __init__(self, index: int, field: str | None, reason: str, line: int | None = None) -> None:
+        where = f"row {index}" if line is None else f"line {line} (row {index})"
+        super().__init__(f"{where}{'' if field is None else f', field {field!r}'}: {reason}")
         self.index = index
         self.field = field
         self.reason = reason
+        self.line = line
 
-    def __reduce__(self) -> tuple[type[RowError], tuple[int, str | None, str]]:
-        return type(self), (self.index, self.field, self.reason)
+    def __reduce__(self) -> tuple[type[RowError], tuple[int, str | None, str, int | None]]:
+        return type(self), (self.index, self.field, self.reason, self.line)
 
 
 class RowTypeError(RowError, TypeError):

@@ -157,14 +157,14 @@ def ready(
         return dict.fromkeys((dict, list, str, int, float, bool), dumps)
     if kind is models.DecimalField and field.max_digits is not None:  # type: ignore[attr-defined]
         return {decimal.Decimal: partial(_decimal, least_too_big(field))}
-    if kind in _TEXT_FIELDS:
+    if kind in TEXT_FIELDS:
         return {str: partial(_text, longest)}
     if kind in INTEGER_FIELDS:
         return {int: partial(_integer, bounds)}
     return _READY.get(kind, {})
 
 
-_TEXT_FIELDS = {
+TEXT_FIELDS = {
     models.CharField, models.TextField, models.SlugField, models.EmailField, models.URLField,
     models.FilePathField,
 }  # fmt: skip

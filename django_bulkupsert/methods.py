@@ -8,6 +8,7 @@ from typing import Any
 from django.db import models
 
 from .arrow import ArrowStream
+from .csvs import CsvRows
 from .engine import copy, dispatch, update
 from .plans.copy import CopyOptions
 from .plans.options import UpsertOptions
@@ -20,7 +21,7 @@ class BulkMethods:
 
     def bulk_upsert(
         self: Any,
-        rows: Iterable[Any] | ArrowStream,
+        rows: Iterable[Any] | ArrowStream | CsvRows,
         *,
         fields: Iterable[str] | None = None,
         unique_fields: Iterable[str] | None = None,
@@ -52,7 +53,8 @@ class BulkMethods:
         Args:
             rows: Any iterable, walked once: model instances, mappings of field names to
                 values, or sequences. All of one kind; mappings all with the same keys. Or a data
-                frame, or another Arrow stream, with columns named as fields (extra "arrow").
+                frame, or another Arrow stream, with columns named as fields (extra "arrow"); or
+                CsvRows.
             fields: With rows that are sequences: the names of what they hold, in order.
             unique_fields: The fields by which rows are matched to stored ones. A primary key,
                 a unique field, a unique constraint, or a unique index under a condition must
@@ -133,7 +135,7 @@ class BulkMethods:
 
     def bulk_update(
         self: Any,
-        objs: Iterable[models.Model],
+        objs: Iterable[models.Model] | CsvRows,
         fields: Iterable[str],
         batch_size: int | None = None,
         *,
@@ -155,7 +157,7 @@ class BulkMethods:
 
         Args:
             objs: Any iterable of instances, walked once. Their attributes may be expressions:
-                ``F("stock") - 1``.
+                ``F("stock") - 1``. Or CsvRows.
             fields: The names of the fields to update. ``auto_now`` fields that are not among
                 them are set to the time of the call.
             batch_size: The most rows that one COPY sends, where there are more than 2,000. It
@@ -203,7 +205,7 @@ class BulkMethods:
 
     def bulk_copy(
         self: Any,
-        rows: Iterable[Any] | ArrowStream,
+        rows: Iterable[Any] | ArrowStream | CsvRows,
         *,
         fields: Iterable[str] | None = None,
         batch_size: int | None = None,
@@ -218,7 +220,8 @@ class BulkMethods:
         Args:
             rows: Any iterable, walked once: model instances, mappings of field names to
                 values, or sequences. All of one kind; mappings all with the same keys. Or a data
-                frame, or another Arrow stream, with columns named as fields (extra "arrow").
+                frame, or another Arrow stream, with columns named as fields (extra "arrow"); or
+                CsvRows.
             fields: With rows that are sequences: the names of what they hold, in order.
             batch_size: The most rows that one COPY sends; 5,000, if it is left out. All are sent
                 in one transaction.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, TypeAlias, cast
 
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
+from django.db.models.constants import LOOKUP_SEP
 
 from .errors import OptionError, UnknownFieldError, listing
 from .fields import Field
@@ -19,6 +21,62 @@ def pk_fields(model: Model) -> tuple[Field, ...]:
     """Return the fields of the primary key: one, or several where it is composite."""
     meta: Any = model._meta
     return tuple(getattr(meta, "pk_fields", None) or (meta.pk,))
+
+
+@dataclass(frozen=True)
+class Named:
+    """What a name in a row means.
+
+    Attributes:
+        name: The name.
+        field: The model's field.
+        path: Of a foreign key that is given by another field of its model, ``country__code``: the
+            way from there to that field, ``code``; else None.
+        leaf: The field whose values the row gives.
+    """
+
+    name: str
+    field: Field
+    path: str | None
+    leaf: Field
+
+
+def find(model: Model, name: str) -> Named | None:
+    """Return what a name in a row means, or None."""
+    meta: Any = model._meta
+    try:
+        field = meta.pk if name == "pk" else meta.get_field(name)
+    except FieldDoesNotExist:
+        first, _, path = name.partition(LOOKUP_SEP)
+        related = _concrete(model, first) if path else None
+        to = None if related is None else related.related_model
+        leaf = None if related is None or to is None else find(to, path)
+        return None if leaf is None or related is None else Named(name, related, path, leaf.leaf)
+    return Named(name, field, None, field) if field in meta.concrete_fields else None
+
+
+def _concrete(model: Model, name: str) -> Field | None:
+    fields = [each for each in model._meta.concrete_fields if name in (each.name, each.attname)]
+    return fields[0] if fields else None
+
+
+def named_all(model: Model, names: Any) -> list[Named]:
+    """Resolve what rows name; each field may stand in it once.
+
+    Raises:
+        UnknownFieldError: A name is no column.
+        OptionError: Two names are one field.
+    """
+    found = [find(model, name) if isinstance(name, str) else None for name in names]
+    own = [
+        name if each is None or each.path is None else each.field.name
+        for name, each in zip(names, found, strict=True)
+    ]
+    fields = resolve_all(model, own, "rows")
+    return [
+        each if each is not None and each.path is not None else Named(name, field, None, field)
+        for name, field, each in zip(names, fields, found, strict=True)
+    ]
 
 
 def resolve(model: Model, name: Any, option: str) -> Field:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from time import sleep
@@ -11,8 +12,10 @@ from typing import Any
 from .arrow import is_table
 from .arrow.source import ArrowSource
 from .columns import Column
+from .csvs import CsvRows
+from .csvs.source import CsvSource
 from .encode import Fault, Texts
-from .errors import RowValueError
+from .errors import RowError, RowValueError
 from .fields import DatabaseDefault, Field
 from .names import Model, pk_fields
 from .readers import InstanceReader, Reader, reader_of
@@ -175,6 +178,22 @@ class Rows:
         return Chunk(start, len(rows), texts)
 
 
+@contextmanager
+def told_by_line(source: Source) -> Iterator[None]:
+    """Have errors name the lines of a file.
+
+    Raises:
+        RowError: With the line, where rows are those of a file.
+    """
+    try:
+        yield
+    except RowError as error:
+        line = source.line(error.index)
+        if line is None:
+            raise
+        raise type(error)(error.index, error.field, error.reason, line) from error
+
+
 def open_rows(
     model: Model,
     rows: Iterable[Any],
@@ -188,7 +207,11 @@ def open_rows(
         OptionError: ``fields`` doesn't go with rows of this kind.
         RowTypeError: The first row is of no kind that is taken, or of another model.
     """
-    source = ArrowSource(rows) if is_table(rows) else Walk(rows)
+    source: Source
+    if isinstance(rows, CsvRows):
+        source = CsvSource(rows)
+    else:
+        source = ArrowSource(rows) if is_table(rows) else Walk(rows)
     if source.is_empty:
         return None
     return Rows(reader_of(model, source.first, fields, column, known), source)

@@ -9,6 +9,7 @@ from typing import Any
 from django.db import models
 
 from .arrow import is_table
+from .csvs import CsvRows
 from .errors import OptionError
 
 #: Rows of one pull weigh this many bytes at most, as far as samples tell: a chunk of rows with
@@ -43,6 +44,10 @@ class Source:
         Without ``most`` all of them.
         """
         raise NotImplementedError
+
+    def line(self, index: int) -> int | None:  # noqa: ARG002
+        """Return the line, from 1, on which a row of a file begins; None: there is no file."""
+        return None
 
 
 class Walk(Source):
@@ -119,7 +124,7 @@ def check_rows(rows: Any) -> None:
     Raises:
         OptionError: They can't, or are one row.
     """
-    if not (is_table(rows) or is_walkable(rows)):
+    if not (is_table(rows) or isinstance(rows, CsvRows) or is_walkable(rows)):
         raise OptionError(
             "rows is an iterable of model instances, mappings or sequences, not one "
             f"{type(rows).__name__}"

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+from ..drawn import DrawnValues
 from ..encode import Texts
 from ..errors import RowValueError
 from ..fields import Field, wanted
 from . import UNREADABLE
 
 
-class ArrowValues(Sequence[Any]):
-    """The values of a field, of which Python's are made only if somebody looks at them.
+class ArrowValues(DrawnValues):
+    """The values of a field in a chunk of a table.
 
     Args:
         column: The column, a pyarrow.ChunkedArray.
@@ -29,11 +30,7 @@ class ArrowValues(Sequence[Any]):
         self.start = start
 
     def texts(self, bounds: tuple[int, int] | None) -> Texts | None:
-        """Return the values as text, where the field's class takes them as they are.
-
-        Args:
-            bounds: The least and the greatest integer that the table's column takes, or None.
-        """
+        """Return the values as text; see DrawnValues."""
         from .texts import texts_of
 
         texts = texts_of(self.column, self.field, bounds)
@@ -43,7 +40,7 @@ class ArrowValues(Sequence[Any]):
         return Texts(texts, nulls, escape=False, quote=False, sure=True)
 
     @cached_property
-    def values(self) -> list[Any]:
+    def values(self) -> Sequence[Any]:
         """The values as Python's.
 
         Raises:
@@ -63,9 +60,3 @@ class ArrowValues(Sequence[Any]):
 
     def __len__(self) -> int:
         return len(self.column)
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.values)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.values[index]

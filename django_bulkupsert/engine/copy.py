@@ -19,7 +19,7 @@ from ..names import Model
 from ..plans.copy import CopyOptions, CopyPlan
 from ..plans.kept import planned
 from ..relations.copy_errors import located
-from ..rows import Chunk, Rows, open_rows
+from ..rows import Chunk, Rows, open_rows, told_by_line
 from ..sources import check_rows
 from ..sql import comma, compose, unqualified
 from .call import Call
@@ -35,7 +35,8 @@ def run(model: Model, rows: Any, options: CopyOptions, using: str) -> int:
             source = open_rows(plan.model, rows, plan.fields, plan.column, plan.readers)
             if source is None:
                 return 0
-            return CopyCall(plan, source, options, progress).run()
+            with told_by_line(source.source):
+                return CopyCall(plan, source, options, progress).run()
 
 
 def check_table(plan: CopyPlan) -> None:

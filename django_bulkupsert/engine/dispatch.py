@@ -13,6 +13,7 @@ from ..plans.kept import planned
 from ..plans.options import UpsertOptions
 from ..plans.upsert import UpsertPlan
 from ..result import UpsertResult
+from ..rows import told_by_line
 from ..sources import check_rows
 from . import mixed
 from .inherited import InheritedCall
@@ -34,6 +35,7 @@ def run(model: Model, rows: Any, options: UpsertOptions, using: str) -> UpsertRe
             call = opened(plan, rows, progress)
             if call is None:
                 return UpsertResult()
-            result = call.run()
+            with told_by_line(call.source.source):
+                result = call.run()
         call.finish()
         return result

@@ -12,13 +12,15 @@ from django.db.transaction import atomic, mark_for_rollback_on_error
 
 from ..arrow import refuse_table
 from ..compiling import RowExpressions
+from ..csvs import CsvRows
+from ..csvs.source import CsvSource
 from ..errors import OptionError, RowConstraintError
 from ..plans.kept import planned
 from ..plans.update import UpdateOptions, UpdatePlan
 from ..readers.base import described
 from ..relations import Relation
 from ..result import ReturnedRow, UpdateResult
-from ..rows import Chunk, Rows
+from ..rows import Chunk, Rows, told_by_line
 from ..sources import Walk
 from ..statements.update import Update
 from .call import Call
@@ -26,7 +28,7 @@ from .progress import Progress, reported
 
 
 def run(
-    queryset: models.QuerySet[Any, Any], objs: Iterable[Any], options: UpdateOptions
+    queryset: models.QuerySet[Any, Any], objs: Iterable[Any] | CsvRows, options: UpdateOptions
 ) -> UpdateResult:
     """Update by ``objs``; see ``BulkUpsertQuerySet.bulk_update`` for the meaning of each word."""
     using = queryset.db
@@ -34,18 +36,19 @@ def run(
     make = partial(UpdatePlan, queryset)
     with planned(queryset.model, using, options, make, kept=plain) as plan:
         refuse_table(objs, "objs is an iterable of model instances")
-        if not isinstance(objs, Iterable):
+        if not isinstance(objs, CsvRows | Iterable):
             raise OptionError(f"objs is an iterable of model instances, not {described(objs)}")
         with reported(options.progress, objs, using) as progress:
-            walk = Walk(objs)
-            reader = plan.open_reader()
+            walk = CsvSource(objs) if isinstance(objs, CsvRows) else Walk(objs)
+            reader = plan.open_reader(walk.first if isinstance(walk, CsvSource) else None)
             source = Rows(reader, walk)
             call = UpdateCall(plan, source, progress, reader.expressions)
-            if not (walk.is_empty or plan.is_empty):
-                return call.run()
-            while rows := source.pull(call.chunk_rows):
-                source.encode(rows, source.read(rows))  # checked as if there were something to do
-                progress.at(source.count)
+            with told_by_line(walk):
+                if not (walk.is_empty or plan.is_empty):
+                    return call.run()
+                while rows := source.pull(call.chunk_rows):
+                    source.encode(rows, source.read(rows))  # checked as if there were work to do
+                    progress.at(source.count)
         return UpdateResult()
 
 

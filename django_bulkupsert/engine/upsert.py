@@ -185,13 +185,13 @@ class UpsertCall(Faults):
         if rows and rows[0][1] is None:
             raise self.duplicates(cursor, upsert)
         codes = list(map(itemgetter(1), rows))
-        counts = [codes.count(code) for code in range(len(STATUSES))]
+        counts = {status.value: codes.count(code) for code, status in enumerate(STATUSES)}
         claimed = {row[0]: row for row in rows}
         # What was written under another key than its row's is no input row's: that one seems
         # to be skipped.
         if claimed.pop(None, None) is not None:
             strays = [row for row in rows if row[0] is None]
-            counts[Status.SKIPPED.code] -= len(strays)
+            counts[Status.SKIPPED.value] -= len(strays)
             self._claim(strays, claimed)
         if upsert.matches and None in map(itemgetter(2), claimed.values()):
             lost = {ordinal for ordinal, row in claimed.items() if row[2] is None}
@@ -206,7 +206,7 @@ class UpsertCall(Faults):
             known = map(claimed.get, range(self.source.count))
             self.marks.outcomes += [row for row in known if row and row[2] is not None]
         return UpsertResult(
-            *counts, rows=self._returned(claimed) if self.plan.returning is not None else ()
+            **counts, rows=self._returned(claimed) if self.plan.returning is not None else ()
         )
 
     def _claim(self, strays: Iterable[Sequence[Any]], claimed: dict[int, Sequence[Any]]) -> None:

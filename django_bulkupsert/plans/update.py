@@ -12,11 +12,12 @@ from django.db import models
 
 from ..columns import Column
 from ..compiling import NOTHING, Condition, RowExpressions, filtered, where
+from ..csvs import CsvHeader
 from ..errors import MatchError, OptionError, UnknownFieldError, listing
 from ..expressions import IncomingRow
 from ..fields import Field, is_clock, is_generated
 from ..names import Model, check_name, name_list, nearest, pk_fields, resolve_all
-from ..readers import UpdateReader
+from ..readers import CsvUpdateReader, UpdateReader
 from ..sql import Fragment, identifier
 from ..target import candidates
 from .base import Plan, check_batch_size
@@ -187,23 +188,35 @@ class UpdatePlan(Plan):
         """Whether rows that match may be left as they are, and are counted apart."""
         return self.options.skip_unchanged or self.where is not None
 
-    def open_reader(self) -> UpdateReader:
-        """Return the reader of a call's rows, which sets aside the expressions that they hold."""
-        reader = self._reader.renewed()
+    def open_reader(self, header: CsvHeader | None = None) -> UpdateReader:
+        """Return the reader of a call's rows, which sets aside the expressions that they hold.
+
+        Args:
+            header: Of rows that are a file's: its header.
+
+        Raises:
+            OptionError: It lacks a column.
+        """
+        reader = CsvUpdateReader(header, **self._read) if header else self._reader.renewed()
         reader.expressions = RowExpressions(self.queryset, self.connection)
         return reader
 
     @cached_property
     def _reader(self) -> UpdateReader:
-        return UpdateReader(
-            self.model,
-            match=self.match,
-            fields=self.fields,
-            further=tuple(map(self.column, self.incoming.fields)),
-            clocks=self.clocks,
-            by_pk=self.by_pk,
-            column=self.column,
-        )
+        return UpdateReader(**self._read)
+
+    @property
+    def _read(self) -> dict[str, Any]:
+        """What a reader is told."""
+        return {
+            "model": self.model,
+            "match": self.match,
+            "fields": self.fields,
+            "further": tuple(map(self.column, self.incoming.fields)),
+            "clocks": self.clocks,
+            "by_pk": self.by_pk,
+            "column": self.column,
+        }
 
     @cached_property
     def order(self) -> tuple[Column, ...]:

@@ -14,16 +14,26 @@ from django.db import models
 
 from ..arrow import Header
 from ..columns import Column
+from ..csvs import CsvHeader
 from ..errors import OptionError, RowTypeError
 from ..fields import Field
 from ..names import Model
 from .arrow import ArrowReader
 from .base import Constant, Reader, described, is_sequence
+from .csv import CsvReader, CsvUpdateReader
 from .given import MappingReader, SequenceReader
 from .instances import InstanceReader, TableReader
 from .updates import UpdateReader
 
-__all__ = ["Constant", "InstanceReader", "Reader", "TableReader", "UpdateReader", "reader_of"]
+__all__ = [
+    "Constant",
+    "CsvUpdateReader",
+    "InstanceReader",
+    "Reader",
+    "TableReader",
+    "UpdateReader",
+    "reader_of",
+]
 
 
 def reader_of(
@@ -52,6 +62,8 @@ def reader_of(
         make, shape = partial(InstanceReader, model, column), InstanceReader
     elif isinstance(first, Header):
         make, shape = partial(ArrowReader, model, first, column), first
+    elif isinstance(first, CsvHeader):
+        make, shape = partial(CsvReader, model, first, column), first
     elif isinstance(first, Mapping):
         make, shape = partial(MappingReader, model, first, column), tuple(first)
     elif is_sequence(type(first)):
@@ -69,7 +81,7 @@ def reader_of(
         )
     if fields is not None and shape is not SequenceReader:
         own = f", and row 0 is {described(first)}, which names its own"
-        if isinstance(first, Header):
+        if isinstance(first, Header | CsvHeader):
             own = "; the columns of a table name their own"
         raise OptionError(f"fields= names what sequences hold{own}")
     known = {} if known is None else known

@@ -11,7 +11,7 @@ from ..arrow.values import ArrowValues
 from ..columns import Column
 from ..errors import RowFieldsError
 from ..fields import Field
-from ..names import Model, resolve_all
+from ..names import Model, named_all
 from .given import GivenReader
 
 
@@ -19,10 +19,10 @@ class ArrowReader(GivenReader):
     """Reads tables whose columns are named as fields are."""
 
     def __init__(self, model: Model, header: Header, column: Callable[[Field], Column]) -> None:
-        self.names = [name for name in header.names if not _INDEX.fullmatch(name)]
-        if not self.names:
+        names = [name for name in header.names if not _INDEX.fullmatch(name)]
+        if not names:
             raise RowFieldsError(0, None, "a table without columns gives no field")
-        super().__init__(model, resolve_all(model, self.names, "rows"), column)
+        super().__init__(model, named_all(model, names), column)
         # A table has no mark for what the database fills in.
         self.defaulted -= set(map(column, self.given))
 
@@ -31,10 +31,7 @@ class ArrowReader(GivenReader):
         return not self._asks
 
     def _columns(self, rows: Any, start: int) -> list[Sequence[Any]]:
-        return [
-            ArrowValues(rows.column(name), field, start)
-            for name, field in zip(self.names, self.given, strict=True)
-        ]
+        return [ArrowValues(rows.column(named.name), named.leaf, start) for named in self.names]
 
 
 #: How pandas names the columns of an index that has no name: the numbers that are left of rows

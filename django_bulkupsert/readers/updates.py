@@ -53,20 +53,24 @@ class UpdateReader(Reader):
 
     def read(self, rows: Sequence[Any], start: int) -> list[Sequence[Any]]:
         """Return the values of each carried column."""
+        columns = self.held(rows, start)
+        if self.by_pk:
+            for values in columns[: self.matched]:
+                if None in values:
+                    raise _without_pk(start + list(values).index(None))
+        return columns
+
+    def held(self, rows: Sequence[Any], start: int) -> list[Sequence[Any]]:
+        """Return what the rows hold for each carried column."""
         check_types(
             rows, start, self._takes, f"bulk_update() takes {self.model._meta.label} instances"
         )
         if self.related:
             check_related(rows, start, "bulk_update", self.read_fields)
         try:
-            columns = self.attributes(rows)
+            return self.attributes(rows)
         except KeyError:  # some are deferred: they are loaded one by one, as Django does
-            columns = [[getattr(row, name) for row in rows] for name in self.names]
-        if self.by_pk:
-            for values in columns[: self.matched]:
-                if None in values:
-                    raise _without_pk(start + list(values).index(None))
-        return columns
+            return [[getattr(row, name) for row in rows] for name in self.names]
 
     def _takes(self, kind: type) -> bool:
         """Whether a class has the model's fields: itself, a proxy of it, or a child."""

@@ -1,0 +1,124 @@
+"""The rows of a CSV file, as blocks of columns of texts."""
+
+from __future__ import annotations
+
+import csv
+import zlib
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+from ..errors import CsvError, RowFieldsError, listing
+from ..sources import Source, Walk
+from . import CsvBlock, CsvHeader, CsvRows
+
+#: What reading a file raises if it is not what it should be: not of its encoding, not CSV, or not
+#: all of it.
+UNREADABLE = (UnicodeError, csv.Error, EOFError, zlib.error)
+
+
+class CsvSource(Source):
+    """Rows of a file; what is pulled is a CsvBlock.
+
+    Args:
+        rows: The caller's.
+
+    Raises:
+        CsvError: The file has no header, or can't be read.
+    """
+
+    def __init__(self, rows: CsvRows) -> None:
+        self._opened = ExitStack()
+        # Where a row does not begin on the line after the one before began: its index, its line.
+        self._places, self._lines = array("q"), array("q")
+        self._pulled = 0
+        try:
+            lines = self._opened.enter_context(rows.text())
+            self._reader = csv.reader(
+                lines, delimiter=rows.delimiter, quotechar=rows.quotechar, strict=True
+            )
+            self._records = self._checked()
+            self.names = self._header()
+            self._walk = Walk(self._records)
+        except BaseException:
+            self.close()
+            raise
+        self.is_empty = self._walk.is_empty
+        columns = tuple(rows.columns.items())
+        self.first = CsvHeader(self.names, columns, rows.ignore_extra, rows.null)
+
+    def _checked(self) -> Iterator[list[str]]:
+        """Give the header and the rows; blank lines are none."""
+        reader = self._reader
+        line, index, ahead = 0, -1, 2  # the header is no row, and a row's line is 2 ahead of it
+        try:
+            for record in reader:
+                start, line = line + 1, reader.line_num
+                if not record:
+                    continue
+                if start != index + ahead:
+                    self._places.append(index)
+                    self._lines.append(start)
+                    ahead = start - index
+                index += 1
+                yield record
+        except UNREADABLE as error:
+            opened = "unexpected end of data" in str(error)  # the row's own line tells more
+            at = line + 1 if opened else max(reader.line_num, line + 1)
+            raise CsvError(at, _reason(error)) from error
+        finally:
+            self.close()
+
+    def _header(self) -> tuple[str, ...]:
+        names = [name.strip() for name in next(self._records, ())]
+        if not names:
+            raise CsvError(1, "the file is empty; its first line names the columns")
+        for at, name in enumerate(names):
+            if not name:
+                raise CsvError(1, f"the header has no name for column {at + 1}")
+        twice = listing(repr(name) for name in dict.fromkeys(names) if names.count(name) > 1)
+        if twice:
+            raise CsvError(1, f"the header has {twice} twice")
+        return tuple(names)
+
+    def pull(self, most: int | None) -> Any:
+        """Return the next rows; see Source.
+
+        Raises:
+            RowFieldsError: A row has more values than the header, or fewer.
+            CsvError: The file can't be read.
+        """
+        records = self._walk.pull(most)
+        self.is_done = self._walk.is_done
+        if set(map(len, records)) - {len(self.names)}:
+            offset = next(i for i, record in enumerate(records) if len(record) != len(self.names))
+            raise RowFieldsError(
+                self._pulled + offset,
+                None,
+                f"{len(records[offset])} values, where the header names {len(self.names)}",
+            )
+        self._pulled += len(records)
+        return CsvBlock(len(records), list(zip(*records, strict=True)))
+
+    def line(self, index: int) -> int:
+        """Return the line, from 1, on which a row begins."""
+        at = bisect_right(self._places, index) - 1
+        return index + 2 if at < 0 else self._lines[at] + index - self._places[at]
+
+    def close(self) -> None:
+        """Let go of what was opened."""
+        self._opened.close()
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return f"not {error.encoding}: {error.reason}; pass the file's encoding"
+    if isinstance(error, EOFError | zlib.error):
+        return "the compressed file is damaged, or cut short"
+    if "field larger than field limit" in str(error):
+        return f"{error}; csv.field_size_limit() raises it"
+    if "unexpected end of data" in str(error):
+        return "a quote that is opened in this row is never closed"
+    return str(error)

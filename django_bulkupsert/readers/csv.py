@@ -1,0 +1,158 @@
+"""Rows of a file, whose header names fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from ..columns import Column
+from ..csvs import CsvBlock, CsvHeader
+from ..csvs.values import CsvValues
+from ..errors import OptionError, UnknownFieldError, listing
+from ..fields import Field
+from ..names import Model, Named, find, nearest
+from .given import GivenReader
+from .related import RelatedKeys
+from .updates import UpdateReader
+
+
+class CsvReader(GivenReader):
+    """Reads blocks of a file's rows."""
+
+    def __init__(self, model: Model, header: CsvHeader, column: Callable[[Field], Column]) -> None:
+        found = resolved(model, header)
+        self.header = header
+        self.places = [place for place, _ in found]
+        super().__init__(model, [each for _, each in found], column)
+
+    def is_plain(self, rows: Any) -> bool:  # noqa: ARG002
+        """Whether reading these rows is sure to run no code of the caller's."""
+        return not self._asks
+
+    def _columns(self, rows: Any, start: int) -> list[Sequence[Any]]:
+        return [
+            values(rows, place, named, self.header.null, start)
+            for place, named in zip(self.places, self.names, strict=True)
+        ]
+
+
+class CsvUpdateReader(UpdateReader):
+    """Reads the columns of a file that are updated, and those by which rows are matched.
+
+    Args:
+        header: The file's.
+        words: What an UpdateReader takes.
+    """
+
+    def __init__(self, header: CsvHeader, **words: Any) -> None:
+        super().__init__(**words)
+        named = {each.field: (place, each) for place, each in resolved(self.model, header)}
+        absent = [each.field.name for each in self.carried if each.field not in named]
+        if absent:
+            raise OptionError(
+                f"the header has no {listing(map(repr, absent))}; it has "
+                f"{listing(header.names, 25)}, and columns= says which field a column is"
+            )
+        self.header = header
+        self.named = [named[each.field] for each in self.carried]
+        alias = self.carried[0].connection.alias
+        self.finders = {
+            each: RelatedKeys(each, alias) for _, each in self.named if each.path is not None
+        }
+
+    def held(self, rows: Any, start: int) -> list[Sequence[Any]]:
+        """Return the values of each carried column; see UpdateReader."""
+        columns: list[Sequence[Any]] = []
+        for place, named in self.named:
+            column = values(rows, place, named, self.header.null, start)
+            finder = self.finders.get(named)
+            columns.append(column if finder is None else finder.keys(column, start))
+        return columns
+
+
+def values(rows: CsvBlock, place: int, named: Named, null: str, start: int) -> CsvValues:
+    """Return a column of a block as the values of a field.
+
+    Args:
+        rows: The block.
+        place: Which of its columns.
+        named: The field.
+        null: The text that stands for NULL. The empty text is no NULL of a field that takes empty
+            texts, and no NULL.
+        start: The index of the block's first row.
+    """
+    texts: Sequence[str | None] = rows.columns[place] if rows.count else ()
+    field = named.field
+    keeps = null == "" and field.empty_strings_allowed and not field.null
+    if null in texts and not keeps:
+        texts = [None if text == null else text for text in texts]
+    return CsvValues(texts, named.leaf, start)
+
+
+def resolved(model: Model, header: CsvHeader) -> list[tuple[int, Named]]:
+    """Return which columns of a file are which fields: each column's place, and what it names.
+
+    Raises:
+        OptionError: ``columns`` names what is not in the header, or two columns are one field.
+        UnknownFieldError: A column is no field, and should be.
+    """
+    columns = dict(header.columns)
+    absent = listing(repr(name) for name in columns if name not in header.names)
+    if absent:
+        raise OptionError(
+            f"columns names {absent}, not in the header; it has {listing(header.names, 25)}"
+        )
+    found: list[tuple[int, Named]] = []
+    extra: list[str] = []
+    for place, name in enumerate(header.names):
+        wanted = columns.get(name, name)
+        if wanted is None:
+            continue
+        named = find(model, wanted) or (None if name in columns else _by_label(model, name))
+        if named is None and name in columns:
+            raise UnknownFieldError(
+                f"columns: {wanted!r} is no field of {model._meta.label}; {nearest(model, wanted)}"
+            )
+        if named is None:
+            extra.append(name)
+        else:
+            found.append((place, named))
+    if extra and not (header.ignore_extra and found):
+        raise UnknownFieldError(_unknown(model, extra, found))
+    fields = [named.field for _, named in found]
+    for field in fields:
+        if fields.count(field) > 1:
+            names = [header.names[place] for place, named in found if named.field == field]
+            raise OptionError(f"the header names {field.name!r} twice: {listing(names)}")
+    return found
+
+
+def _by_label(model: Model, label: str) -> Named | None:
+    """Return the field that has a verbose name, however it is written."""
+    fields = [
+        field for field in model._meta.concrete_fields if label in _spellings(field.verbose_name)
+    ] or [
+        field
+        for field in model._meta.concrete_fields
+        if label.casefold() in map(str.casefold, _spellings(field.verbose_name))
+    ]
+    return Named(label, fields[0], None, fields[0]) if len(fields) == 1 else None
+
+
+def _spellings(label: Any) -> Iterator[str]:
+    yield str(label)
+    yield str(label).replace(" ", "_")
+
+
+def _unknown(model: Model, extra: Sequence[str], found: Sequence[Any]) -> str:
+    label = model._meta.label
+    if not found:
+        return (
+            f"no column is a field of {label}: {listing(map(repr, extra))}; the first line has to "
+            f"name the columns, and {nearest(model, extra[0])}"
+        )
+    return (
+        f"{listing(map(repr, extra), 25)} of the header {'is' if len(extra) == 1 else 'are'} no "
+        f"field of {label}; {nearest(model, extra[0])} columns= says which field a column is, "
+        "and ignore_extra=True leaves out what is none"
+    )

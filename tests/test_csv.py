@@ -1,0 +1,475 @@
+"""Files of CSV as rows: what they may look like, what their texts mean, and what is refused."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import decimal
+import gzip
+import io
+import itertools
+import pickle
+import uuid
+import zoneinfo
+from collections.abc import Callable
+
+import pytest
+from django.db.backends.postgresql.psycopg_any import NumericRange
+from django.utils import timezone
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from django_bulkupsert import (
+    CsvError,
+    CsvRows,
+    DuplicateKeysError,
+    OptionError,
+    RowConstraintError,
+    RowError,
+    RowFieldsError,
+    RowValueError,
+    UnknownFieldError,
+)
+from django_bulkupsert.csvs import _split
+from tests.conftest import counts
+from tests.models import City, Code, Country, Everything, Product
+
+pytestmark = pytest.mark.django_db
+
+FILE = "sku,name,stock\nA,Panel,1\nB,Cable,2\n"
+
+
+def rows(text: str | bytes = FILE, **words) -> CsvRows:
+    """Return the rows of a file of bytes."""
+    return CsvRows(io.BytesIO(text if isinstance(text, bytes) else text.encode()), **words)
+
+
+def upsert(text: str | bytes = FILE, strategy: str | None = None, **words):
+    return Product.objects.bulk_upsert(
+        rows(text, **words), unique_fields=["sku"], strategy=strategy
+    )
+
+
+def stored() -> list[tuple]:
+    return list(Product.objects.order_by("sku").values_list("sku", "name", "stock"))
+
+
+# What is read -----------------------------------------------------------------------------
+
+
+def test_every_relation(strategy):
+    """A file's rows are written and matched as any others are."""
+    assert counts(upsert(strategy=strategy)) == (2, 0, 0, 0)
+    assert counts(upsert(FILE.replace("Cable", "Wire"), strategy)) == (0, 1, 1, 0)
+    assert stored() == [("A", "Panel", 1), ("B", "Wire", 2)]
+
+
+def test_update():
+    """bulk_update takes a file's rows, matched by primary key or by other fields."""
+    upsert()
+    a, b = Product.objects.order_by("sku").values_list("pk", flat=True)
+    file = f"id,stock,sku\n{a},10,other\n{b},20,other\n"
+    assert Product.objects.bulk_update(rows(file), ["stock"]) == 2
+    assert stored() == [("A", "Panel", 10), ("B", "Cable", 20)]
+    result = Product.objects.filter(name="Cable").bulk_update(
+        rows("sku,name\nA,x\nB,x\nC,x\n"), ["name"], match_fields=["sku"]
+    )
+    assert result == 1
+    assert stored() == [("A", "Panel", 10), ("B", "x", 20)]
+
+
+def test_update_refuses():
+    """A column that is missing is named, and so is a row without a primary key."""
+    with pytest.raises(OptionError, match="the header has no 'stock'; it has id and name"):
+        Product.objects.bulk_update(rows("id,name\n1,x\n"), ["stock"])
+    with pytest.raises(RowFieldsError, match=r"line 3 \(row 1\): All bulk_update"):
+        Product.objects.bulk_update(rows("id,stock\n1,2\n,3\n"), ["stock"])
+    with pytest.raises(RowValueError, match=r"line 2 \(row 0\), field 'stock': this text"):
+        Product.objects.bulk_update(rows("id,stock\n1,x\n"), ["stock"])
+    assert Product.objects.bulk_update(rows("id,stock\n"), ["stock"]) == 0
+
+
+def test_copy():
+    """bulk_copy takes a file's rows, and names the line of one that is refused."""
+    assert Product.objects.bulk_copy(rows()) == 2
+    with pytest.raises(RowConstraintError, match=r"^line 3 \(row 1\): duplicate key"):
+        Product.objects.bulk_copy(rows("sku\nC\nA\n"))
+    assert len(stored()) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("\ufeff" + FILE, {}),
+        (FILE.replace("\n", "\r\n"), {}),
+        (FILE.replace("\n", "\r"), {}),
+        (FILE.rstrip("\n"), {}),
+        (FILE.replace("\n", "\n\n"), {}),
+        ("\n\n" + FILE, {}),
+        (FILE.replace(",", ";"), {"delimiter": ";"}),
+        (FILE.replace(",", "\t"), {"delimiter": "\t"}),
+        (FILE.replace("Panel", '"Panel"'), {}),
+        (FILE.replace("Panel", "'Panel'"), {"quotechar": "'"}),
+        (FILE.replace("sku", '" sku "'), {}),
+        (FILE.replace("sku", "Number"), {"columns": {"Number": "sku"}}),
+        ("x,sku,name,stock\n1,A,Panel,1\n2,B,Cable,2\n", {"columns": {"x": None}}),
+        ("x,sku,name,stock\n1,A,Panel,1\n2,B,Cable,2\n", {"ignore_extra": True}),
+        (FILE.replace("sku", "SKU").replace("stock", "Stock"), {}),  # by verbose names
+    ],
+)
+def test_forms(text, words):
+    """The same rows, in the forms that files have."""
+    assert counts(upsert(text, **words)) == (2, 0, 0, 0)
+    assert stored() == [("A", "Panel", 1), ("B", "Cable", 2)]
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16", "utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_encodings(encoding, packed):
+    """Texts of any encoding, compressed or not."""
+    data = FILE.replace("Cable", "Kabel, ü").replace("Kabel, ü", '"Kabel, ü"').encode(encoding)
+    upsert(gzip.compress(data) if packed else data, encoding=encoding)
+    assert stored()[1] == ("B", "Kabel, ü", 2)
+
+
+def test_quoted_lines():
+    """A value may hold the ends of lines, quotes and the delimiter."""
+    upsert('sku,name\nA,"one\ntwo ""three"", 4"\nB,"five\r\nsix"\n')
+    names = Product.objects.order_by("sku").values_list("name", flat=True)
+    assert list(names) == ['one\ntwo "three", 4', "five\r\nsix"]
+
+
+class Trickle(io.RawIOBase):
+    """A file of bytes that gives only a few at a time."""
+
+    def __init__(self, data: bytes, most: int) -> None:
+        self.data, self.most = data, most
+
+    def read(self, size=-1):
+        some, self.data = self.data[: self.most], self.data[self.most :]
+        return some
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 7])
+def test_files_that_give_little(most):
+    """What ends a line, or a character, may be cut anywhere."""
+    text = FILE.replace("\n", "\r\n").replace("Cable", "Käbel €")
+    result = Product.objects.bulk_upsert(
+        CsvRows(Trickle(text.encode(), most)), unique_fields=["sku"]
+    )
+    assert counts(result) == (2, 0, 0, 0)
+    assert stored()[1] == ("B", "Käbel €", 2)
+
+
+@settings(max_examples=200)
+@given(st.text("ab\r\n\u2028\x0b\x1c", max_size=30), st.lists(st.integers(0, 30), max_size=5))
+def test_lines_are_those_of_text_files(text, cuts):
+    """However a text is cut, its lines are those that Python's own files give."""
+    places = [0, *sorted(each for each in cuts if each < len(text)), len(text)]
+    blocks = [text[a:b] for a, b in itertools.pairwise(places)]
+    assert list(_split(iter(blocks))) == list(io.StringIO(text, newline=""))
+
+
+def test_text_files_and_paths(tmp_path):
+    """An open text file, and a path; what was passed open stays open, and what was not, doesn't."""
+    file = io.StringIO("\ufeff" + FILE)
+    Product.objects.bulk_upsert(CsvRows(file), unique_fields=["sku"])
+    assert not file.closed
+    path = tmp_path / "products.csv"
+    path.write_text(FILE)
+    for each in (path, str(path)):
+        again = CsvRows(each)
+        for _ in range(2):  # a path can be read as often as one likes
+            result = Product.objects.bulk_upsert(again, unique_fields=["sku"])
+            assert result.unchanged == 2
+    with path.open("rb") as opened:
+        Product.objects.bulk_upsert(CsvRows(opened), unique_fields=["sku"])
+        assert not opened.closed
+
+
+def test_a_file_is_read_once():
+    """Rows of an open file can't be read twice, and say so."""
+    once = rows()
+    Product.objects.bulk_upsert(once, unique_fields=["sku"])
+    with pytest.raises(OptionError, match="this CsvRows was read already"):
+        Product.objects.bulk_upsert(once, unique_fields=["sku"])
+
+
+def test_empty():
+    """A file without rows writes none, but its header is looked at."""
+    assert counts(upsert("sku,name\n")) == (0, 0, 0, 0)
+
+
+# What texts mean --------------------------------------------------------------------------
+
+
+def test_nulls():
+    """The text for NULL is NULL where a field takes it, or no empty text; else it is a text."""
+    upsert("sku,name,price\nA,,\n")
+    assert Product.objects.get().name == ""
+    assert Product.objects.get().price is None
+    upsert("sku,name,price\nA,\\N x,\\N\n", null="\\N")
+    assert Product.objects.get().name == "\\N x"
+    with pytest.raises(RowConstraintError, match=r"line 2 .*'name': None, where the column takes"):
+        upsert("sku,name\nA,NULL\n", null="NULL")
+    with pytest.raises(RowValueError, match="field 'price': this text can't be read as a finite"):
+        upsert("sku,price\nA,\n", null="\\N")
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "value"),
+    [
+        ("integer", " 12 ", 12),
+        ("float", "1e3", 1000.0),
+        ("decimal", "-1.50", decimal.Decimal("-1.50")),
+        ("boolean", "Yes", True),
+        ("boolean", "f", False),
+        ("date", "2026-05-01", datetime.date(2026, 5, 1)),
+        ("date", "2026-5-1", datetime.date(2026, 5, 1)),
+        ("time", "10:30", datetime.time(10, 30)),
+        ("duration", "1 02:00:00", datetime.timedelta(days=1, hours=2)),
+        ("uuid", "00000000-0000-0000-0000-000000000001", uuid.UUID(int=1)),
+        ("json", '{"a": [1, null]}', {"a": [1, None]}),
+        ("json", '"text"', "text"),
+        ("binary", "\\x00ff", b"\x00\xff"),
+        ("binary", "AP8=", b"\x00\xff"),
+        ("ip", "::1", "::1"),
+        ("integers", "{1,NULL,3}", [1, None, 3]),
+        ("integers", "[1, null, 3]", [1, None, 3]),
+        ("texts", '{"a,b","c\\"d"}', ["a,b", 'c"d']),
+        ("nested", "{{a},{b}}", [["a"], ["b"]]),
+        ("int_range", "[1,5)", NumericRange(1, 5)),
+        ("int_range", '{"lower": 1, "upper": 5}', NumericRange(1, 5)),
+        ("int_range", "empty", NumericRange(empty=True)),
+    ],
+)
+def test_values(strategy, field, text, value):
+    """Texts mean what a person means by them, by every relation."""
+    file = io.StringIO()
+    csv.writer(file).writerows([["key", field], [1, text]])
+    Everything.objects.bulk_upsert(rows(file.getvalue()), unique_fields=["key"], strategy=strategy)
+    got = getattr(Everything.objects.get(), field)
+    assert (bytes(got) if isinstance(got, memoryview) else got) == value
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ("integer", "twelve"), ("float", "1,5"), ("decimal", "1,5"), ("boolean", "perhaps"),
+        ("date", "01/02/2024"), ("date", "today"), ("date", "infinity"), ("datetime", "now"),
+        ("time", "25:00"), ("duration", "long"), ("uuid", "1234"), ("json", "{"), ("json", "NaN"),
+        ("binary", "\\xyz"), ("binary", "!"), ("ip", "1.2.3"), ("integers", "{1,x}"),
+        ("integers", "1,2"), ("int_range", "[1,x)"), ("int_range", "1-5"), ("positive", "-1"),
+        ("small", "40000"),
+    ],
+)  # fmt: skip
+def test_values_that_are_none(strategy, field, text):
+    """What is no value of the field is refused with its line and the field's name."""
+    file = io.StringIO()
+    csv.writer(file).writerows([["key", field], [1, ""], [2, text]])
+    with pytest.raises(RowValueError, match=rf"^line 3 \(row 1\), field '{field}': ") as caught:
+        Everything.objects.bulk_upsert(
+            rows(file.getvalue()), unique_fields=["key"], strategy=strategy
+        )
+    assert text not in str(caught.value)
+
+
+def test_moments():
+    """A moment with an offset is that one; one without is of the current time zone."""
+    moments = ["2026-05-01T12:00:00+00:00", "2026-05-01 12:00+02:00", "2026-05-01 12:00"]
+    file = "key,datetime\n" + "".join(f"{i},{moment}\n" for i, moment in enumerate(moments))
+    with timezone.override(zoneinfo.ZoneInfo("America/New_York")):
+        Everything.objects.bulk_upsert(rows(file), unique_fields=["key"])
+    got = Everything.objects.order_by("key").values_list("datetime", flat=True)
+    assert [each.astimezone(datetime.timezone.utc).hour for each in got] == [12, 10, 16]
+
+
+# Foreign keys -----------------------------------------------------------------------------
+
+
+def test_foreign_keys_by_another_field(strategy):
+    """country__code finds the country; of an unknown one the row says so, and lists them all."""
+    Country.objects.bulk_create([Country(code="DE"), Country(code="FR")])
+    file = "name,country__code\nBerlin,DE\nParis,FR\nNowhere,\n"
+    result = City.objects.bulk_upsert(rows(file), unique_fields=["name"], strategy=strategy)
+    assert counts(result) == (3, 0, 0, 0)
+    assert list(City.objects.order_by("name").values_list("name", "country__code")) == [
+        ("Berlin", "DE"), ("Nowhere", None), ("Paris", "FR"),
+    ]  # fmt: skip
+    with pytest.raises(RowValueError) as caught:
+        City.objects.bulk_upsert(
+            rows("name,country__code\nBerlin,DE\nOslo,NO\nRome,IT\n"), unique_fields=["name"]
+        )
+    assert str(caught.value) == (
+        "line 3 (row 1), field 'country__code': no row of tests.Country has "
+        "this code: 'NO' and 'IT'"
+    )
+
+
+def test_foreign_keys_of_mappings():
+    """Rows of other kinds may give them so, too."""
+    Country.objects.bulk_create([Country(code="DE", name="x"), Country(code="FR", name="x")])
+    City.objects.bulk_upsert([{"name": "Berlin", "country__code": "DE"}], unique_fields=["name"])
+    assert City.objects.get().country.code == "DE"
+    with pytest.raises(RowValueError, match=r"row 0, .*: several rows of tests.Country have this"):
+        City.objects.bulk_upsert([{"name": "A", "country__name": "x"}], unique_fields=["name"])
+    with pytest.raises(UnknownFieldError, match="country__nothing"):
+        City.objects.bulk_upsert([{"name": "A", "country__nothing": 1}], unique_fields=["name"])
+    with pytest.raises(OptionError, match="names 'country' twice"):
+        City.objects.bulk_upsert(
+            [{"name": "A", "country": None, "country__code": "DE"}], unique_fields=["name"]
+        )
+    with pytest.raises(RowValueError, match="this list can't be read as"):
+        Country.objects.update(name="")
+        City.objects.bulk_upsert([{"name": "A", "country__id": [1]}], unique_fields=["name"])
+
+
+def test_foreign_keys_of_later_calls():
+    """What was not there in one call may be there in the next."""
+    file = "name,country__code\nOslo,NO\n"
+    with pytest.raises(RowValueError):
+        City.objects.bulk_upsert(rows(file), unique_fields=["name"])
+    first = Country.objects.create(code="NO")
+    assert City.objects.bulk_upsert(rows(file), unique_fields=["name"]).created == 1
+    City.objects.all().delete()
+    first.delete()
+    second = Country.objects.create(code="NO")
+    City.objects.bulk_upsert(rows(file), unique_fields=["name"])
+    assert City.objects.get().country_id == second.pk
+
+
+def test_foreign_keys_in_updates():
+    """bulk_update takes them too."""
+    Country.objects.create(code="DE")
+    city = City.objects.create(name="Berlin")
+    file = f"id,country__code\n{city.pk},DE\n"
+    assert City.objects.bulk_update(rows(file), ["country"]) == 1
+    assert City.objects.get().country.code == "DE"
+
+
+# What is refused --------------------------------------------------------------------------
+
+BROKEN = [
+    ("", {}, CsvError, "line 1: the file is empty; its first line names the columns"),
+    ("\n\n", {}, CsvError, "line 1: the file is empty"),
+    ("sku,,name\nA,B,C\n", {}, CsvError, "line 1: the header has no name for column 2"),
+    ("sku,name,sku\nA,B,C\n", {}, CsvError, "line 1: the header has 'sku' twice"),
+    (
+        "A,Panel,1\nB,Cable,2\n",
+        {},
+        UnknownFieldError,
+        "no column is a field of tests.Product: 'A',",
+    ),
+    ("sku,nmae\nA,B\n", {}, UnknownFieldError, "'nmae' of the header is no field of tests.Product"),
+    ("sku,x,y\nA,1,2\n", {}, UnknownFieldError, "'x' and 'y' of the header are no field"),
+    ("x,y\n1,2\n", {"ignore_extra": True}, UnknownFieldError, "no column is a field"),
+    (FILE, {"columns": {"Sku": "sku"}}, OptionError, "columns names 'Sku', not in the header"),
+    (FILE, {"columns": {"sku": "skuu"}}, UnknownFieldError, "columns: 'skuu' is no field"),
+    (FILE, {"columns": {"name": "sku"}}, OptionError, "the header names 'sku' twice: sku and name"),
+    ("sku;name\nA;B\n", {}, UnknownFieldError, "no column is a field of tests.Product: 'sku;name'"),
+    ("sku,name\nA\n", {}, RowFieldsError, "line 2 (row 0): 1 values, where the header names 2"),
+    ("sku,name\nA,B\nC,D,E\n", {}, RowFieldsError, "line 3 (row 1): 3 values, where"),
+    ("sku,name\n\nA,B\n\nC\n", {}, RowFieldsError, "line 5 (row 1): 1 values"),
+    ('sku,name\n"A\nB",x\nC\n', {}, RowFieldsError, "line 4 (row 1): 1 values"),
+    ('sku,name\nA,"B"C\n', {}, CsvError, "line 2: ',' expected after '\"'"),
+    ('sku,name\nA,B\nC,"D\nE\n', {}, CsvError, "line 3: a quote that is opened in this row is"),
+    (b"sku,name\nA,\xe9\n", {}, CsvError, "line 1: not utf-8: invalid continuation byte; pass"),
+    (b"sku,name\nA,\xc3", {}, CsvError, "not utf-8: unexpected end of data"),
+    (gzip.compress(FILE.encode())[:-9], {}, CsvError, "the compressed file is damaged, or cut"),
+    ("sku,name\nA," + "x" * 140_000 + "\n", {}, CsvError, "csv.field_size_limit() raises it"),
+    ("sku,stock\nA,1\nB,x\n", {}, RowValueError, "line 3 (row 1), field 'stock': this text can't"),
+    ("sku,stock\nA,1.5\n", {}, RowValueError, "field 'stock': this text can't be read as an int"),
+    ("sku,stock\nA,\n", {}, RowConstraintError, "line 2 (row 0), field 'stock': None, where"),
+    ("sku,stock\nA,99999999999\n", {}, RowValueError, "field 'stock': integer out of the column's"),
+    ("sku,price\nA,abc\n", {}, RowValueError, "field 'price': this text can't be read as a finite"),
+    ('sku,price\nA,"1,5"\n', {}, RowValueError, "field 'price': this text can't be read as a"),
+    ("sku,price\nA,NaN\n", {}, RowValueError, "field 'price'"),
+    ("sku,price\nA,Infinity\n", {}, RowValueError, "field 'price'"),
+    ("sku,price\nA,1000000\n", {}, RowValueError, "number of more than 6 digits before the point"),
+    ("sku,name\nA,B\x00\n", {}, (RowValueError, CsvError), "NUL"),
+    (
+        "sku,name\nA," + "x" * 21 + "\n",
+        {},
+        RowValueError,
+        "text of 21 characters, where the column",
+    ),
+    ("sku,name\nA,x\nB,x\nA,x\n", {}, DuplicateKeysError, "(sku) = (A) in rows 0 and 2"),
+    ("name\nPanel\n", {}, OptionError, "unique_fields names 'sku', which the rows don't give"),
+    (FILE, {"delimiter": ";;"}, OptionError, "delimiter is one character, not ';;'"),
+    (FILE, {"delimiter": "\n"}, OptionError, "delimiter is one character"),
+    (FILE, {"delimiter": '"'}, OptionError, "delimiter and quotechar are both"),
+    (FILE, {"quotechar": ""}, OptionError, "quotechar is one character"),
+    (FILE, {"null": ","}, OptionError, "null is a text without the delimiter"),
+    (FILE, {"null": None}, OptionError, "null is a text"),
+    (FILE, {"encoding": "klingon"}, OptionError, "encoding: Python knows none that is called"),
+    (FILE, {"columns": ["sku"]}, OptionError, "columns takes a dict"),
+]
+
+
+@pytest.mark.parametrize(("text", "words", "kind", "message"), BROKEN)
+def test_broken(text, words, kind, message):
+    """What is wrong with a file, or with what is said of it, is told; and nothing is written."""
+    with pytest.raises(kind) as caught:
+        upsert(text, **words)
+    assert message in str(caught.value)
+    assert not Product.objects.exists()
+
+
+@pytest.mark.parametrize("file", [None, 5, ["sku", "A"], b"sku\nA\n"])
+def test_what_is_no_file(file):
+    """What can't be read is refused at once."""
+    with pytest.raises(OptionError, match="CsvRows takes an open file, or the path of one"):
+        CsvRows(file)
+
+
+def test_a_path_that_is_not_there(tmp_path):
+    """The error is Python's own, and names the path."""
+    with pytest.raises(FileNotFoundError, match=r"no\.csv"):
+        Product.objects.bulk_upsert(CsvRows(tmp_path / "no.csv"), unique_fields=["sku"])
+
+
+def test_an_error_of_the_file_itself():
+    """What reading raises comes up as it is, and the connection stays usable."""
+
+    class Failing(io.RawIOBase):
+        def read(self, size=-1):
+            raise OSError("disk on fire")
+
+    with pytest.raises(OSError, match="disk on fire"):
+        Product.objects.bulk_upsert(CsvRows(Failing()), unique_fields=["sku"])
+    assert not Product.objects.exists()
+
+
+def test_lines_of_long_files(strategy):
+    """The line is told of rows beyond the first chunk, after values of several lines."""
+    lines = ["sku,name,stock"]
+    lines += [f'S{i},"a\nb",1' if i % 1000 == 0 else f"S{i},x,1" for i in range(7_000)]
+    lines.append("last,x,bad")
+    text = "\n".join(lines) + "\n"
+    line = text[: text.index("last,")].count("\n") + 1
+    with pytest.raises(RowValueError) as caught:
+        upsert(text, strategy)
+    assert (caught.value.index, caught.value.line, caught.value.field) == (7_000, line, "stock")
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (str(again), again.line) == (str(caught.value), line)
+
+
+def test_errors_of_rows_have_no_line_otherwise():
+    """Rows of no file are told by their index."""
+    with pytest.raises(RowError) as caught:
+        Product.objects.bulk_upsert([{"sku": "A", "stock": "x"}], unique_fields=["sku"])
+    assert caught.value.line is None
+
+
+def test_progress():
+    """The number of all is not known, and that of the rows is told."""
+    told: list[tuple[int, int | None]] = []
+    progress: Callable[[int, int | None], object] = lambda *at: told.append(at)  # noqa: E731
+    Product.objects.bulk_upsert(rows(), unique_fields=["sku"], progress=progress)
+    assert told[-1] == (2, None)
+
+
+def test_a_code_that_looks_like_a_number():
+    """Texts stay texts: 007 is not 7."""
+    Code.objects.bulk_upsert(rows("code,value\n007,1\n"))
+    assert Code.objects.get().pk == "007"
