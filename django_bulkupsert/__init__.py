@@ -22,6 +22,7 @@ from .errors import (
     UnsupportedModel,
 )
 from .expressions import Excluded
+from .functions import bulk_upsert
 from .managers import BulkUpsertManager, BulkUpsertQuerySet
 from .result import ReturnedRow, Status, UpdateResult, UpsertResult
 
@@ -52,4 +53,5 @@ __all__ = [
     "UnsupportedModel",
     "UpdateResult",
     "UpsertResult",
+    "bulk_upsert",
 ]

@@ -15,6 +15,7 @@ from django.core.exceptions import (
 from django.db.models.constants import LOOKUP_SEP
 from django.db.models.expressions import Col, Combinable, OrderBy
 from django.db.models.sql import Query
+from django.utils.deconstruct import deconstructible
 
 from .errors import OptionError
 from .fields import Field, is_generated
@@ -25,6 +26,7 @@ from .sql import Fragment, raw
 Values: TypeAlias = Callable[[Field], Fragment]
 
 
+@deconstructible(path="django_bulkupsert.Excluded")
 class Excluded(Combinable):
     """The value that an incoming row brings for a field, where ``F()`` is the stored row's.
 

@@ -24,7 +24,8 @@ METHODS = [*NAMES, *(f"a{name}" for name in NAMES)]
 
 #: A module imports only from those below it; one line is one level.
 LEVELS = [
-    ["__init__", "apps"],
+    ["__init__", "apps", "operations"],
+    ["functions"],
     ["managers"],
     ["async_methods", "methods"],
     ["engine.__init__", "engine.copy", "engine.dispatch", "engine.update"],

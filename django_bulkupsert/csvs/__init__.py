@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
 
+from django.utils.deconstruct import deconstructible
+
 from ..errors import OptionError
 
 #: What a file that was compressed by gzip begins with.
@@ -53,6 +55,7 @@ class CsvBlock:
         return self.count
 
 
+@deconstructible(path="django_bulkupsert.CsvRows")
 class CsvRows:
     """The rows of a CSV file, for ``bulk_upsert()``, ``bulk_update()`` and ``bulk_copy()``.
 
@@ -116,6 +119,11 @@ class CsvRows:
         self.encoding = "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
         self.ignore_extra = ignore_extra
         self._walked = False
+
+    @property
+    def is_path(self) -> bool:
+        """Whether the file is opened here, each time that it is read."""
+        return isinstance(self.file, str | os.PathLike)
 
     @contextmanager
     def text(self) -> Iterator[Iterator[str]]:
