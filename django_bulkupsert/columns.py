@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from decimal import Decimal
 from functools import cached_property
 from types import NoneType
 from typing import Any
@@ -22,7 +23,7 @@ from .casts import cast_type, integer_bounds
 from .drawn import DrawnValues
 from .encode import Fault, NoText, Texts, check_text, spread, text_of
 from .fields import Field, is_djangos, wanted
-from .loops import Renderer, check_range, ready
+from .loops import Digits, Renderer, check_range, ready
 from .sql import Fragment, compose, identifier, raw, value
 
 
@@ -39,6 +40,7 @@ class Column:
         ready: Per type, the loop for values that need no preparation.
         longest: The most characters that the column takes, or None.
         bounds: The least and the greatest integer that the column takes, or None.
+        digits: The digits of a numeric column, or None.
         own: Whether ``ready`` runs no code of others: an encoder of JSON may even query.
         placeholder: The field's own ``get_placeholder_sql`` (or ``get_placeholder``), or None.
         fits: Whether values have to fit the column as they come in, before a transform.
@@ -54,6 +56,7 @@ class Column:
     own: bool
     longest: int | None
     bounds: tuple[int, int] | None
+    digits: Digits | None
     placeholder: Callable[..., Any] | None
     fits: bool
     connection: Any
@@ -66,16 +69,18 @@ class Column:
         varchar = re.fullmatch(r"(?:varchar|character varying) ?\((\d+)\)", db_type)
         longest = int(varchar[1]) if varchar and fits else None
         bounds = integer_bounds(field, base)
+        digits = Digits.of(db_type)
         return cls(
             field=field,
             name=identifier(field.column or ""),
             table=identifier(field.model._meta.db_table),
             base_type=None if base is None else raw(base),
             collation=field.db_parameters(connection).get("collation"),
-            ready=ready(field, longest, bounds),
+            ready=ready(field, longest, bounds, digits),
             own=getattr(field, "encoder", None) is None,
             longest=longest,
             bounds=bounds,
+            digits=digits,
             placeholder=_placeholder(field),
             fits=fits,
             connection=connection,
@@ -183,9 +188,7 @@ class Column:
                 cells[offset] = value(prepared)  # a class of the caller's, which the driver knows
             except Fault as fault:
                 raise Fault(offset, fault.reason) from fault.__cause__
-            except (
-                TypeError, ValueError, OverflowError, ArithmeticError, ValidationError, FieldError
-            ) as error:  # fmt: skip
+            except UNFIT as error:
                 raise Fault(offset, self._refusal(item)) from error
             texts.append(text)
         return Texts(texts, nulls=None in texts, cells=cells or None)
@@ -216,6 +219,8 @@ class Column:
     def _checked(self, prepared: Any) -> str:
         if self.base_type == raw("interval") and not isinstance(prepared, timedelta | str):
             raise TypeError("the server would take a number for seconds")
+        if self.digits is not None and isinstance(prepared, Decimal):
+            return self.digits.text(prepared)
         text = text_of(prepared)
         check_text([text], self.longest)
         if self.bounds is not None and isinstance(prepared, int):
@@ -268,6 +273,11 @@ class Column:
 
         return load
 
+
+#: What a field raises when it is given a value that it can't take.
+UNFIT = (
+    TypeError, ValueError, ArithmeticError, AttributeError, LookupError, ValidationError, FieldError
+)  # fmt: skip
 
 #: Types of which a value has one text, as it is written here; of a collation of the model's own
 #: two texts may be one.

@@ -75,8 +75,13 @@ def wanted(field: Field) -> str:
     return _WANTED.get(kind, f"a value of {type(field).__name__}")
 
 
-def related_key(field: Field, item: models.Model) -> Any:
+def related_key(field: Field, item: models.Model, operation: str = "bulk_upsert") -> Any:
     """Return what a relation holds of an object: the value of the field that it points to.
+
+    Args:
+        field: The relation.
+        item: The object.
+        operation: The method that asks.
 
     Raises:
         TypeError: The field is no relation, or to another model.
@@ -90,7 +95,7 @@ def related_key(field: Field, item: models.Model) -> Any:
     key = getattr(item, target.attname)
     if item.pk is None or key is None:
         raise ValueError(
-            "bulk_upsert() prohibited to prevent data loss due to unsaved related "
+            f"{operation}() prohibited to prevent data loss due to unsaved related "
             f"object '{field.name}'."
         )
     return key

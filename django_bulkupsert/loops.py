@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import re
 import uuid
 import zoneinfo
 from collections.abc import Callable, Mapping, Sequence
@@ -58,15 +59,63 @@ def _bool(values: Sequence[bool]) -> Texts:
     return plain(["t" if item else "f" for item in values])
 
 
-def _decimal(most: decimal.Decimal, values: Sequence[decimal.Decimal]) -> Texts | None:
+#: The longest text of a number that the server is sure to read whatever it is cast to: it takes
+#: 16,383 digits after the point.
+LONGEST = 16_000
+
+
+class Digits:
+    """The digits of a numeric column.
+
+    Args:
+        precision: How many there are.
+        places: How many of these are after the point.
+
+    Attributes:
+        most: The least number that the column would round to one digit too many.
+    """
+
+    def __init__(self, precision: int, places: int) -> None:
+        self.most = least_too_big(precision, places)
+        self._before = precision - places
+        # One more than is kept: by that the server rounds.
+        self._unit = decimal.Decimal(1).scaleb(-places - 1)
+        self._context = decimal.Context(prec=precision + 2, rounding=decimal.ROUND_DOWN)
+
+    @classmethod
+    def of(cls, db_type: str) -> Digits | None:
+        """Return those of a type, or None if it has no limits."""
+        found = re.fullmatch(r"numeric ?\((\d+), ?(\d+)\)", db_type)
+        return None if found is None else cls(int(found[1]), int(found[2]))
+
+    def too_many(self, offset: int) -> Fault:
+        """Return the fault of a number that is too big."""
+        return Fault(offset, f"number of more than {self._before} digits before the point")
+
+    def text(self, item: decimal.Decimal) -> str:
+        """Return the text of a number, which the server may round, but doesn't fail to read.
+
+        Raises:
+            Fault: It is too big.
+        """
+        text = str(item)
+        if "E" not in text and len(text) <= LONGEST:
+            return text
+        if item.copy_abs() >= self.most:
+            raise self.too_many(0)
+        return str(item.quantize(self._unit, context=self._context))
+
+
+def _decimal(digits: Digits, values: Sequence[decimal.Decimal]) -> Texts | None:
     texts = list(map(str, values))
     joined = "".join(texts)
     if "N" in joined or "I" in joined:  # NaN and Infinity, which Django refuses
         return None
+    most = digits.most
     if max(values) >= most or min(values) <= -most:
-        offset = next(i for i, item in enumerate(values) if item.copy_abs() >= most)
-        digits = len(str(int(most + 1))) - 1
-        raise Fault(offset, f"number of more than {digits} digits before the point")
+        raise digits.too_many(next(i for i, item in enumerate(values) if item.copy_abs() >= most))
+    if "E" in joined or (len(joined) > LONGEST and max(map(len, texts)) > LONGEST):
+        texts = list(map(digits.text, values))
     return plain(texts)
 
 
@@ -132,10 +181,9 @@ def _bytes(values: Sequence[bytes]) -> Texts:
     return Texts(["\\x" + item.hex() for item in values], nulls=False, sure=True)
 
 
-def least_too_big(field: Any) -> decimal.Decimal:
+def least_too_big(precision: int, places: int) -> decimal.Decimal:
     """Return the least number that a decimal column would round to one digit too many."""
-    places = field.decimal_places or 0
-    digits = decimal.Decimal(1).scaleb(field.max_digits - places)
+    digits = decimal.Decimal(1).scaleb(precision - places)
     return digits - decimal.Decimal(5).scaleb(-places - 1)
 
 
@@ -147,7 +195,10 @@ def value_field(field: models.Field[Any, Any]) -> models.Field[Any, Any]:
 
 
 def ready(
-    field: models.Field[Any, Any], longest: int | None, bounds: tuple[int, int] | None
+    field: models.Field[Any, Any],
+    longest: int | None,
+    bounds: tuple[int, int] | None,
+    digits: Digits | None,
 ) -> Mapping[type, Renderer]:
     """Return the loops for a field whose class is exactly one of Django's own."""
     field = value_field(field)
@@ -155,8 +206,8 @@ def ready(
     if kind is models.JSONField:
         dumps = partial(render_json, field.encoder)  # type: ignore[attr-defined]
         return dict.fromkeys((dict, list, str, int, float, bool), dumps)
-    if kind is models.DecimalField and field.max_digits is not None:  # type: ignore[attr-defined]
-        return {decimal.Decimal: partial(_decimal, least_too_big(field))}
+    if kind is models.DecimalField and digits is not None:
+        return {decimal.Decimal: partial(_decimal, digits)}
     if kind in TEXT_FIELDS:
         return {str: partial(_text, longest)}
     if kind in INTEGER_FIELDS:

@@ -17,7 +17,7 @@ import django_bulkupsert
 from django_bulkupsert import RowConstraintError, RowError, RowValueError
 from django_bulkupsert.errors import DuplicateKeysError, UnknownFieldError, listing
 
-from .models import Constrained, Everything, Product
+from .models import Constrained, Custom, Everything, Partitioned, Product
 
 pytestmark = pytest.mark.django_db
 
@@ -74,6 +74,13 @@ BAD = [
     ("integers", [2**31], "is out of range for type integer"),
     ("nested", [["a"], ["b", "c"]], "malformed array literal"),
     ("int_range", (5, 1), "range lower bound must be less than or equal"),
+    ("int_range", [1], "this list can't be read as a value of IntegerRangeField$"),
+    ("int_range", [], "this list can't be read as a value of IntegerRangeField$"),
+    ("big_range", [None], "this list can't be read as a value of BigIntegerRangeField$"),
+    ("date_range", [datetime.date.min], "this list can't be read as a value of DateRangeField$"),
+    ("moment_range", (5,), "this tuple can't be read as a value of DateTimeRangeField$"),
+    ("file", 7, r"the field's pre_save\(\) can't take this int$"),
+    ("file", ["a"], r"the field's pre_save\(\) can't take this list$"),
     ("ip", "300.1.1.1", "invalid input syntax for type inet|can't be read as an IP address"),
     ("date", datetime.date.max, None),
 ]
@@ -95,6 +102,72 @@ def test_bad_values(kind, strategy, field, value, reason):
     assert isinstance(caught.value, DataError)
     assert isinstance(caught.value, ValueError)
     assert not Everything.objects.exists()
+
+
+@pytest.mark.parametrize("error", [KeyError, AttributeError])
+def test_a_field_that_cannot_take_a_value(kind, monkeypatch, error):
+    """What a field's own code stumbles over is told with the row and the field."""
+    field = Custom._meta.get_field("stamp")
+
+    def stumble(instance, add):
+        if instance.key == 2:
+            raise error("what")
+        return "stamp"
+
+    monkeypatch.setattr(type(field), "pre_save", lambda _, instance, add: stumble(instance, add))
+    rows, words = kind(Custom, [{"key": i, "stamp": "x"} for i in range(4)])
+    with pytest.raises(RowValueError, match="row 2, field 'stamp': the field's pre_save") as caught:
+        Custom.objects.bulk_copy(rows, **words)
+    assert isinstance(caught.value.__cause__, error)
+
+
+FINE = [
+    ("1E-100000", "0"),
+    ("-1E-100000", "0"),
+    ("1E-999999999999", "0"),
+    ("0E+999999999999", "0"),
+    ("0E-100000", "0"),
+    ("5E-7", "0.000001"),
+    ("4.99E-7", "0"),
+    ("-5E-7", "-0.000001"),
+    ("1E+3", "1000"),
+    ("0.1234565" + "0" * 17_000 + "1", "0.123457"),
+    ("0.1234564" + "9" * 17_000, "0.123456"),
+    ("99999999999999.9999994" + "9" * 17_000, "99999999999999.999999"),
+]
+
+
+@pytest.mark.parametrize("of", [decimal.Decimal, str])
+def test_decimals_with_more_digits_than_the_server_reads(strategy, of):
+    """They are rounded as all others are, however they travel."""
+    rows = [{"key": i, "decimal": of(text)} for i, (text, _) in enumerate(FINE)]
+    words = {"unique_fields": ["key"], "strategy": strategy}
+    expected = [decimal.Decimal(stored) for _, stored in FINE]
+    stored = Everything.objects.order_by("key").values_list("decimal", flat=True)
+    Everything.objects.bulk_upsert(rows, **words)
+    assert list(stored.all()) == expected
+    assert Everything.objects.bulk_upsert(rows, **words).unchanged == len(rows)
+    keys = dict(Everything.objects.values_list("key", "pk"))
+    Everything.objects.update(decimal=None)
+    objs = [Everything(pk=keys[row["key"]], **row) for row in rows]
+    Everything.objects.bulk_update(objs, ["decimal"], strategy=strategy)
+    assert list(stored.all()) == expected
+    Everything.objects.all().delete()
+    assert Everything.objects.bulk_copy(rows) == len(rows)
+    assert list(stored.all()) == expected
+
+
+@pytest.mark.parametrize("of", [decimal.Decimal, str])
+@pytest.mark.parametrize("text", ["1E+100000", "-1E+14", "1E+999999999999"])
+def test_decimals_that_are_too_big(strategy, of, text):
+    """Those in the notation of science are refused as others are."""
+    rows = [{"key": 1, "decimal": of("1E-3")}, {"key": 2, "decimal": of(text)}]
+    for write in (
+        lambda: Everything.objects.bulk_upsert(rows, strategy=strategy),
+        lambda: Everything.objects.bulk_copy(rows),
+    ):
+        with pytest.raises(RowValueError, match="row 1, field 'decimal': number of more than 14"):
+            write()
 
 
 @pytest.mark.parametrize("field", ["char", "text", "texts", "json", "integer"])
@@ -169,6 +242,43 @@ def test_expression_far_in_a_stream():
 
 
 # Constraints -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("nullable", [None, 1])
+def test_null_in_a_partition(kind, strategy, tables, nullable):
+    """The server names the partition; the row is found all the same."""
+    tables(
+        "CREATE TABLE tests_partitioned (id int PRIMARY KEY, value int NOT NULL) "
+        "PARTITION BY RANGE (id)"
+    )
+    tables("CREATE TABLE some_part PARTITION OF tests_partitioned FOR VALUES FROM (0) TO (9)")
+    given = [{"id": 1, "value": nullable}, {"id": 2, "value": None}]
+    rows, words = kind(Partitioned, given)
+    index = 0 if nullable is None else 1
+    with pytest.raises(RowConstraintError, match=f"row {index}, field 'value': None, where"):
+        Partitioned.objects.bulk_upsert(rows, strategy=strategy, **words)
+    Partitioned.objects.bulk_upsert([{"id": 1, "value": 5}, {"id": 2, "value": 6}])
+    with pytest.raises(RowConstraintError, match=f"row {index}, field 'value': None, where"):
+        Partitioned.objects.bulk_update(
+            [Partitioned(**row) for row in given], ["value"], strategy=strategy
+        )
+
+
+def test_null_in_a_table_of_a_triggers(kind, strategy, tables):
+    """A trigger's own write is no row's fault, whatever the column there is called."""
+    tables("CREATE TABLE log (price numeric NOT NULL)")
+    tables(
+        "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "INSERT INTO log VALUES (NEW.price); RETURN NEW; END $$"
+    )
+    tables(
+        "CREATE TRIGGER note AFTER INSERT OR UPDATE ON tests_product "
+        "FOR EACH ROW EXECUTE FUNCTION note()"
+    )
+    rows, words = kind(Product, [{"sku": "a", "price": 1}, {"sku": "b", "price": None}])
+    with pytest.raises(IntegrityError) as caught:
+        Product.objects.bulk_upsert(rows, unique_fields=["sku"], strategy=strategy, **words)
+    assert not isinstance(caught.value, RowError)
 
 
 def test_null_where_none_may_be(kind, strategy):

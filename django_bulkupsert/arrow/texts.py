@@ -43,7 +43,7 @@ def _ready(column: Any, field: Any, bounds: tuple[int, int] | None) -> Any:
         return column.cast(pa.float64())  # as Python has it: the nearest to 0.1 is another one
     if kind is models.DecimalField and pa.types.is_decimal(held) and field.max_digits is not None:
         low, high = _ends(column)
-        most = least_too_big(field)
+        most = least_too_big(field.max_digits, field.decimal_places or 0)
         return column if low is None or -most < low <= high < most else None
     if kind is models.DateField and pa.types.is_date32(held):
         _ends(column)

@@ -198,12 +198,14 @@ class Call(Generic[PlanT, ResultT]):
     def null_refused(self, error: IntegrityError) -> Diagnostics | None:
         """Return the details of an error that says that a column of ours takes no NULL."""
         found = diagnostics(error)
-        # Another table's is a trigger's; the server reports a bare name.
-        tables = {slot.column.table.plain() for slot in self.slots}
-        named = identifier(found.table).plain() if found.table else None
-        if found.sqlstate != "23502" or not named:
+        if found.sqlstate != "23502" or not found.table:
             return None
-        return found if any(table.endswith(named) for table in tables) else None
+        # The server reports a bare name, and of a partition that one's. What a trigger writes to
+        # another table has a context.
+        tables = {slot.column.table.plain() for slot in self.slots}
+        named = identifier(found.table).plain()
+        ours = not found.context or any(table.endswith(named) for table in tables)
+        return found if ours else None
 
     # What each kind of call does of its own -----------------------------------------------
 

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 from django.db import models
 
-from ..columns import Column
+from ..columns import UNFIT, Column
 from ..encode import Fault, Texts
-from ..errors import OptionError, RowTypeError, UnsavedRelatedError
+from ..errors import OptionError, RowTypeError, RowValueError, UnsavedRelatedError
 from ..fields import (
     DatabaseDefault,
     Field,
@@ -95,7 +95,10 @@ class Reader:
         constants: The columns that hold one value.
         missing: The columns that an insert needs and nothing gives.
         lent: The columns that the rows don't give, so that a stored row keeps its own.
+        operation: The method that reads the rows.
     """
+
+    operation = "bulk_upsert"
 
     def __init__(self, model: Model, given: Sequence[Field], column: Callable[[Field], Column]):
         self.model = model
@@ -154,6 +157,23 @@ class Reader:
     def _asks_fields(self) -> bool:
         """Whether a field or a primary key is asked for its values, which may run any code."""
         return bool(self.asked) or self.makes_keys
+
+    def _ask(self, columns: list[Sequence[Any]], rows: Sequence[Any], start: int) -> None:
+        """Ask the fields that want it for their values, as saving does.
+
+        Raises:
+            RowValueError: A field can't take what a row holds.
+        """
+        for i in self.asked:
+            field, held, values = self.carried[i].field, columns[i], []
+            for offset, row in enumerate(rows):
+                try:
+                    values.append(field.pre_save(row, True))
+                except UNFIT as error:
+                    kind = type(held[offset]).__name__
+                    reason = f"the field's pre_save() can't take this {kind}"
+                    raise RowValueError(start + offset, field.name, reason) from error
+            columns[i] = values
 
     def _keys(self, columns: list[Sequence[Any]]) -> None:
         """Ask the primary key for the value of rows that have none, as saving does."""

@@ -102,9 +102,7 @@ class GivenReader(Reader):
                 self.model(**dict(zip(names, row, strict=True)))
                 for row in zip(*columns, strict=True)
             ]
-            for i in self.asked:
-                field = self.carried[i].field
-                columns[i] = [field.pre_save(row, True) for row in scratch]
+            self._ask(columns, scratch, start)
         return columns
 
     def _related(self, named: Named, values: Sequence[Any], start: int) -> Sequence[Any]:
@@ -118,7 +116,7 @@ class GivenReader(Reader):
         for offset, item in enumerate(keys):
             if isinstance(item, models.Model):
                 try:
-                    keys[offset] = related_key(field, item)
+                    keys[offset] = related_key(field, item, self.operation)
                 except TypeError as error:
                     raise RowValueError(start + offset, field.name, str(error)) from None
                 except ValueError as error:

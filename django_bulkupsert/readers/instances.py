@@ -39,11 +39,9 @@ class InstanceReader(Reader):
         """Return the values of each carried column."""
         check_types(rows, start, self._takes, f"{self.model._meta.label} instances are written")
         if self.related:
-            check_related(rows, start, "bulk_upsert")
+            check_related(rows, start, self.operation)
         columns = self._held(rows, start)
-        for i in self.asked:
-            field = self.carried[i].field
-            columns[i] = [field.pre_save(row, True) for row in rows]
+        self._ask(columns, rows, start)
         self._keys(columns)
         return columns
 

@@ -28,6 +28,7 @@ class UpdateReader(Reader):
     """
 
     expressions: RowExpressions
+    operation = "bulk_update"
 
     def __init__(
         self,
@@ -66,7 +67,7 @@ class UpdateReader(Reader):
             rows, start, self._takes, f"bulk_update() takes {self.model._meta.label} instances"
         )
         if self.related:
-            check_related(rows, start, "bulk_update", self.read_fields)
+            check_related(rows, start, self.operation, self.read_fields)
         try:
             return self.attributes(rows)
         except KeyError:  # some are deferred: they are loaded one by one, as Django does
