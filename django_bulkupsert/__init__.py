@@ -6,6 +6,7 @@ from .csvs import CsvRows
 from .errors import (
     BulkUpsertError,
     CsvError,
+    DeferredConstraintError,
     DuplicateKeysError,
     MatchError,
     MissingConstraintError,
@@ -34,6 +35,7 @@ __all__ = [
     "BulkUpsertQuerySet",
     "CsvError",
     "CsvRows",
+    "DeferredConstraintError",
     "DuplicateKeysError",
     "Excluded",
     "MatchError",

@@ -46,8 +46,8 @@ def unwrap(prepared: Any) -> Any:
     return prepared.obj if is_psycopg3 else prepared.adapted
 
 
-def copy_in(connection: Any, cursor: Any, statement: Fragment, data: bytes) -> None:
-    """Run ``COPY .. FROM STDIN`` with ``data``, complete, as its input.
+def copy_in(connection: Any, cursor: Any, statement: Fragment, data: bytes) -> int:
+    """Run ``COPY .. FROM STDIN`` with ``data``, complete, as its input; return the rows written.
 
     The cursor is Django's, so what wraps or logs its queries sees this one too.
     """
@@ -58,6 +58,7 @@ def copy_in(connection: Any, cursor: Any, statement: Fragment, data: bytes) -> N
                 copy.write(data)
         else:
             cursor.copy_expert(text, io.BytesIO(data), len(data) + 1)  # in one piece
+    return int(cursor.rowcount)
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class Diagnostics:
     context: str | None = None
     table: str = ""
     column: str | None = None
+    constraint: str | None = None
     message: str | None = None
     detail: str | None = None
 
@@ -83,6 +85,7 @@ def diagnostics(error: BaseException) -> Diagnostics:
         context=diag.context,
         table=diag.table_name or "",
         column=diag.column_name,
+        constraint=diag.constraint_name,
         message=diag.message_primary,
         detail=diag.message_detail,
     )

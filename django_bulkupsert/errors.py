@@ -11,6 +11,7 @@
     ├── MissingConstraintError  ProgrammingError    the table lacks a constraint of the model's
     ├── DuplicateKeysError      IntegrityError      the input holds a key more than once
     ├── CsvError                ValueError          a file can't be read as CSV: .line
+    ├── DeferredConstraintError IntegrityError      a constraint, checked last, refuses some row
     └── RowError                                    one row is at fault: .index, .field
         ├── RowExpressionError  FieldError          an expression that can't be used there
         ├── RowTypeError        TypeError           the row is of no kind that is taken
@@ -131,6 +132,29 @@ class CsvError(BulkUpsertError, ValueError):
 
     def __reduce__(self) -> tuple[type[CsvError], tuple[int, str]]:
         return type(self), (self.line, self.reason)
+
+
+class DeferredConstraintError(BulkUpsertError, IntegrityError):
+    """A constraint that is checked when all rows are there refuses one; nothing was written.
+
+    Which row that is, the server doesn't say. Django's foreign keys are such constraints, and so
+    are unique constraints that are deferred.
+
+    Attributes:
+        fields: The names of the constraint's fields.
+        constraint: Its name in the database.
+        reason: What is wrong, in the server's words.
+    """
+
+    def __init__(self, fields: Sequence[str], constraint: str, reason: str) -> None:
+        what = "field" if len(fields) == 1 else "fields"
+        super().__init__(f"some row, {what} {listing(map(repr, fields))}: {reason}")
+        self.fields = tuple(fields)
+        self.constraint = constraint
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.fields, self.constraint, self.reason)
 
 
 class RowError(BulkUpsertError):

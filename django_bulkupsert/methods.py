@@ -214,8 +214,11 @@ class BulkMethods:
         """Insert rows that are known to be new, by PostgreSQL's COPY straight into the table.
 
         The fastest way in. All or nothing: a row that is there already, or that a constraint
-        refuses, is an error that names it, and nothing is written. The instances stay as they are:
-        COPY doesn't tell which primary keys it drew.
+        refuses, is an error that names it, and nothing is written. A constraint that is deferred,
+        as Django's foreign keys are, is checked when all rows are there, and its error names the
+        fields, but no row; within a transaction of the caller's it is checked when that ends, and
+        the error is Django's. The instances stay as they are: COPY doesn't tell which primary keys
+        it drew.
 
         Args:
             rows: Any iterable, walked once: model instances, mappings of field names to
@@ -223,21 +226,24 @@ class BulkMethods:
                 frame, or another Arrow stream, with columns named as fields (extra "arrow"); or
                 CsvRows.
             fields: With rows that are sequences: the names of what they hold, in order.
-            batch_size: The most rows that one COPY sends; 5,000, if it is left out. All are sent
-                in one transaction.
+            batch_size: The most rows that one COPY sends; 5,000, if it is left out, and fewer
+                where they come to more than about four megabytes. All are sent in one
+                transaction.
             progress: Is called with the number of rows so far and the number of all (None where
                 that is not known), a few times a second at most, and at the end. What it raises
                 stops the call, and nothing is written.
 
         Returns:
-            How many rows were inserted.
+            How many rows the server inserted: all, but for those that a trigger of the table's
+            dropped.
 
         Raises:
             OptionError: A keyword can't be taken; nothing was sent.
-            UnsupportedModel: COPY can't fill the table: it is a view, has row-level security, or
-                is one of several that the model keeps its fields in; nothing was sent.
+            UnsupportedModel: COPY can't fill the table: it is a view, has row-level security or
+                a rule, or is one of several that the model keeps its fields in; nothing was sent.
             RowError: A row can't be taken or stored; the error has its index and, of one field,
                 that.
+            DeferredConstraintError: A constraint that is checked at the end refuses some row.
             django.db.Error: Whatever else the server refuses.
 
         The SQL is PostgreSQL's COPY .. FROM STDIN (manual: SQL Commands, COPY).

@@ -200,6 +200,8 @@ def open_rows(
     fields: Sequence[Field] | None,
     column: Callable[[Field], Column],
     known: dict[Hashable, Reader] | None = None,
+    *,
+    operation: str = "bulk_upsert",
 ) -> Rows | None:
     """Look at the first row and pick the reader, see ``reader_of``; None where there is no row.
 
@@ -214,4 +216,6 @@ def open_rows(
         source = ArrowSource(rows) if is_table(rows) else Walk(rows)
     if source.is_empty:
         return None
-    return Rows(reader_of(model, source.first, fields, column, known), source)
+    reader = reader_of(model, source.first, fields, column, known)
+    reader.operation = operation
+    return Rows(reader, source)

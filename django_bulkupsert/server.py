@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from .driver import Diagnostics
 from .sql import Fragment
 
 _plain_tables: WeakKeyDictionary[Any, dict[str, bool]] = WeakKeyDictionary()
@@ -46,26 +47,52 @@ def is_enum(connection: Any, name: str) -> bool:
     return known[name]
 
 
-def copy_refusal(connection: Any, table: Fragment) -> str | None:
-    """Return what a table is that COPY can't fill, or None where it can.
+def copy_refusal(connection: Any, table: Fragment) -> tuple[str | None, bool]:
+    """Return what a table is that COPY can't fill, or None where it can; and whether it may defer.
 
-    Asked in each call: who may see which rows is of the session, and may change.
+    It may, if a constraint could be checked as late as at the end of the transaction: that is done
+    by triggers. Asked in each call: who may see which rows is of the session, and may change.
     """
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT c.relkind, row_security_active(c.oid), EXISTS (SELECT 1 FROM pg_trigger AS t "
-            "WHERE t.tgrelid = c.oid AND t.tgtype & 68 = 68) "  # INSTEAD OF, INSERT
+            "WHERE t.tgrelid = c.oid AND t.tgtype & 68 = 68), "  # INSTEAD OF, INSERT
+            "EXISTS (SELECT 1 FROM pg_rewrite AS r WHERE r.ev_class = c.oid "
+            "AND r.ev_type = '3' AND r.ev_enabled <> 'D'), "  # ON INSERT
+            "c.relhastriggers OR c.relkind = 'p' "  # those of partitions are not among its own
             "FROM pg_class AS c WHERE c.oid = to_regclass(%s)",
             [table.plain()],
         )
-        kind, secured, replaced = cursor.fetchone() or ("", False, False)
+        found = cursor.fetchone() or ("", False, False, False, False)
+    kind, secured, replaced, ruled, defers = found
+    refusal = None
     if secured:
-        return "has row-level security, which COPY can't go through"
-    if kind == "v" and not replaced:
-        return "is a view, which COPY can't fill"
-    if kind == "m":
-        return "is a materialized view, which nothing but a refresh fills"
-    return None
+        refusal = "has row-level security, which COPY can't go through; bulk_upsert() inserts there"
+    elif kind == "v" and not replaced:
+        refusal = "is a view, which COPY can't fill; bulk_upsert() inserts there"
+    elif kind == "m":
+        refusal = "is a materialized view, which nothing but a refresh fills"
+    elif ruled:
+        refusal = "has a rule ON INSERT, which COPY goes past; a trigger can take its place"
+    return refusal, defers
+
+
+def constrained(connection: Any, table: Fragment, refused: Diagnostics) -> list[str]:
+    """Return the columns of the constraint of a table, or of a partition of it, that refused a row.
+
+    None, if it is another table's, or a constraint over no columns.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT a.attname FROM pg_constraint AS n "
+            "JOIN pg_class AS c ON c.oid = n.conrelid AND c.relname = %s "
+            "CROSS JOIN unnest(n.conkey) WITH ORDINALITY AS k(number, place) "
+            "JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = k.number "
+            "WHERE n.conname = %s AND (c.oid = to_regclass(%s) "
+            "OR c.oid IN (SELECT relid FROM pg_partition_tree(to_regclass(%s)))) ORDER BY k.place",
+            [refused.table, refused.constraint, table.plain(), table.plain()],
+        )
+        return [name for (name,) in cursor.fetchall()]
 
 
 def has_citus(connection: Any) -> bool:

@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 import datetime
+import pickle
 import uuid
 
 import django
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import F, Value
 from django.db.models.functions import Now, Upper
 
 from django_bulkupsert import (
+    BulkUpsertError,
+    DeferredConstraintError,
     OptionError,
     RowConstraintError,
     RowExpressionError,
     RowFieldsError,
     RowValueError,
     UnknownFieldError,
+    UnsavedRelatedError,
     UnsupportedModel,
 )
 
-from .models import City, Country, Everything, Odd, Product, ShowroomProduct
+from .models import (
+    City,
+    Code,
+    Constrained,
+    Country,
+    Everything,
+    Odd,
+    Partitioned,
+    Product,
+    ShowroomProduct,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -142,8 +156,10 @@ def test_expressions_are_refused(kind):
     rows, words = kind(Product, [{"sku": "a"}, {"sku": Upper(Value("b"))}])
     with pytest.raises(RowExpressionError, match=r"row 1, field 'sku': .* bulk_upsert\(\) takes"):
         Product.objects.bulk_copy(rows, **words)
-    with pytest.raises(RowValueError, match="reads a column"):
-        Product.objects.bulk_copy([{"sku": F("name")}])
+    # What no row that is inserted can hold is refused in the words of bulk_upsert().
+    for method in (Product.objects.bulk_copy, Product.objects.bulk_upsert):
+        with pytest.raises(RowValueError, match="reads a column"):
+            method([{"sku": F("name")}])
     with pytest.raises(RowExpressionError):
         Everything.objects.bulk_copy([{"key": 1, "text": Now()}])
     assert not Product.objects.exists()
@@ -185,18 +201,179 @@ def test_several_tables():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        ("CREATE VIEW tests_product AS SELECT * FROM hidden_product", "is a view"),
-        ("CREATE MATERIALIZED VIEW tests_product AS SELECT * FROM hidden_product", "materialized"),
+        ("VIEW", r"is a view, which .*; bulk_upsert\(\) inserts there$"),
+        ("MATERIALIZED VIEW", "is a materialized view, which nothing but a refresh fills$"),
     ],
 )
 def test_views_are_refused(tables, make, message):
     """With the reason, and what to call instead, before a row is read."""
     tables("ALTER TABLE tests_product RENAME TO hidden_product")
-    tables(make)
+    tables(f"CREATE {make} tests_product AS SELECT * FROM hidden_product")
     rows = iter([{"sku": "a"}])
-    with pytest.raises(UnsupportedModel, match=rf"{message}.*bulk_upsert\(\)"):
+    with pytest.raises(UnsupportedModel, match=message):
         Product.objects.bulk_copy(rows)
     assert next(rows)
+
+
+def test_rules_are_refused(tables):
+    """COPY would go past a rule ON INSERT, unlike what Django's own insert does."""
+    tables("CREATE RULE swallow AS ON INSERT TO tests_code DO INSTEAD NOTHING")
+    rows = iter([{"code": "a"}])
+    with pytest.raises(UnsupportedModel, match=r"tests\.Code has a rule ON INSERT, which COPY"):
+        Code.objects.bulk_copy(rows)
+    assert next(rows)
+    tables("ALTER TABLE tests_code DISABLE RULE swallow")
+    tables("CREATE RULE other AS ON DELETE TO tests_code DO INSTEAD NOTHING")
+    assert Code.objects.bulk_copy([{"code": "a"}]) == 1
+    assert Code.objects.exists()
+
+
+@pytest.mark.parametrize("size", [2, None])
+def test_rows_that_a_trigger_drops_are_not_counted(tables, size, kind, shape):
+    """The count is of rows that were written."""
+    tables(
+        "CREATE FUNCTION choose() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "IF NEW.stock < 3 THEN RETURN NULL; END IF; RETURN NEW; END $$"
+    )
+    tables(
+        "CREATE TRIGGER choose BEFORE INSERT ON tests_product "
+        "FOR EACH ROW EXECUTE FUNCTION choose()"
+    )
+    rows, words = kind(
+        Product, [{"id": i if i % 2 else None, "sku": f"{i}", "stock": i} for i in range(10)]
+    )
+    told = []
+    copied = Product.objects.bulk_copy(
+        shape(rows), batch_size=size, progress=lambda done, _: told.append(done), **words
+    )
+    assert (copied, Product.objects.count(), told[-1]) == (7, 7, 10)
+
+
+def test_an_unsaved_related_object(kind):
+    """The error names the method that was called."""
+    rows, words = kind(City, [{"name": "Berlin", "country": Country(code="de")}])
+    with pytest.raises(UnsavedRelatedError, match=r"^row 0, field 'country': bulk_copy\(\) proh"):
+        City.objects.bulk_copy(rows, **words)
+    with pytest.raises(UnsavedRelatedError, match=r"^row 0, field 'country': bulk_upsert\(\) proh"):
+        City.objects.bulk_upsert(rows, **words)
+
+
+# Constraints that are checked at the end -------------------------------------------------------
+
+
+@pytest.fixture
+def left(transactional_db):
+    """Drops, after the test, what it made outside of a transaction."""
+    made: list[str] = []
+    yield made
+    with connection.cursor() as cursor:
+        for each in made:
+            cursor.execute(f"DROP {each} CASCADE")
+
+
+@pytest.mark.django_db(transaction=True)
+class TestDeferred:
+    def test_a_foreign_key(self, kind, shape):
+        """Its field is named, before it is said that all is written; and nothing is."""
+        country = Country.objects.create(code="de")
+        rows, words = kind(
+            City,
+            [{"name": "a", "country_id": country.pk}, {"name": "b", "country_id": 999_999}],
+        )
+        told = []
+        with pytest.raises(
+            DeferredConstraintError, match=r"^some row, field 'country': .*foreign key constraint"
+        ) as caught:
+            City.objects.bulk_copy(shape(rows), progress=lambda done, _: told.append(done), **words)
+        assert isinstance(caught.value, IntegrityError)
+        assert caught.value.fields == ("country",)
+        assert caught.value.constraint in caught.value.reason
+        assert isinstance(caught.value.__cause__, IntegrityError)
+        assert "999" not in str(caught.value)
+        again = pickle.loads(pickle.dumps(caught.value))
+        assert (str(again), again.fields) == (str(caught.value), ("country",))
+        assert told == []
+        assert not City.objects.exists()
+        assert City.objects.bulk_copy([{"name": "a", "country": country}]) == 1
+
+    def test_a_column_that_is_called_otherwise(self):
+        """The field's name is told, not the column's."""
+        with pytest.raises(DeferredConstraintError) as caught:
+            City.objects.bulk_copy([{"name": "a", "by_code_id": "xx"}])
+        assert caught.value.fields == ("by_code",)
+
+    def test_a_deferred_unique_constraint(self):
+        """A key that stands twice, or is there."""
+        with pytest.raises(DeferredConstraintError, match=r"""field 'd': dup.* "deferred"$"""):
+            Constrained.objects.bulk_copy([{"a": 1, "b": 1, "d": 5}, {"a": 2, "b": 2, "d": 5}])
+        assert not Constrained.objects.exists()
+
+    def test_within_a_transaction(self):
+        """It is the caller's, who may write the other row afterwards."""
+        with transaction.atomic():
+            assert City.objects.bulk_copy([{"name": "a", "country_id": 77}]) == 1
+            Country.objects.create(pk=77, code="de")
+        with pytest.raises(IntegrityError) as caught, transaction.atomic():
+            assert City.objects.bulk_copy([{"name": "b", "country_id": 78}]) == 1
+        assert not isinstance(caught.value, BulkUpsertError)
+
+    def test_rows_that_point_to_later_ones(self, left):
+        """What is right when all rows are there is no error."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "CREATE TABLE tests_partitioned (id int PRIMARY KEY, value int REFERENCES "
+                "tests_partitioned DEFERRABLE INITIALLY DEFERRED)"
+            )
+            left.append("TABLE tests_partitioned")
+        rows = [{"id": i, "value": (i + 1) % 10} for i in range(10)]
+        assert Partitioned.objects.bulk_copy(rows, batch_size=3) == 10
+
+    def test_a_partition(self, left):
+        """The constraint of a partition is its table's."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "CREATE TABLE tests_partitioned (id int, value bigint REFERENCES tests_country "
+                "DEFERRABLE INITIALLY DEFERRED) PARTITION BY RANGE (id)"
+            )
+            left.append("TABLE tests_partitioned")
+            cursor.execute(
+                "CREATE TABLE part PARTITION OF tests_partitioned FOR VALUES FROM (0) TO (9)"
+            )
+        with pytest.raises(DeferredConstraintError, match="field 'value': insert"):
+            Partitioned.objects.bulk_copy([{"id": 1, "value": 5}])
+
+    def test_a_triggers_own(self, left):
+        """What a trigger wrote elsewhere is Django's error, and told no field of the model's."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "CREATE TABLE log (country bigint REFERENCES tests_country "
+                "DEFERRABLE INITIALLY DEFERRED)"
+            )
+            cursor.execute(
+                "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+                "INSERT INTO log VALUES (-1); RETURN NEW; END $$"
+            )
+            cursor.execute(
+                "CREATE TRIGGER note AFTER INSERT ON tests_product "
+                "FOR EACH ROW EXECUTE FUNCTION note()"
+            )
+            left += ["FUNCTION note", "TABLE log"]
+        told = []
+        with pytest.raises(IntegrityError, match="log_country_fkey") as caught:
+            Product.objects.bulk_copy([{"sku": "a"}], progress=lambda *_: told.append(1))
+        assert not isinstance(caught.value, BulkUpsertError)
+        assert told == []
+        assert not Product.objects.exists()
+
+    def test_what_it_costs(self, left, django_assert_num_queries):
+        """A table without triggers is not asked."""
+        with connection.cursor() as cursor:
+            cursor.execute("CREATE TABLE tests_partitioned (id int PRIMARY KEY, value int)")
+            left.append("TABLE tests_partitioned")
+        with django_assert_num_queries(4):  # the table, BEGIN, COPY, COMMIT
+            Partitioned.objects.bulk_copy([{"id": 1}])
+        with django_assert_num_queries(5):
+            City.objects.bulk_copy([{"name": "a"}])
 
 
 def test_a_view_that_takes_rows(tables):

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from django.db import DataError, IntegrityError, connections, models, transaction
+from django.db import (
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    connections,
+    models,
+    transaction,
+)
 
 from .. import server
 from ..columns import Column
-from ..driver import copy_in
+from ..driver import copy_in, diagnostics
 from ..encode import Texts, copy_lines
-from ..errors import OptionError, RowExpressionError, UnsupportedModel
+from ..errors import (
+    DeferredConstraintError,
+    OptionError,
+    RowExpressionError,
+    UnsupportedModel,
+)
 from ..fields import has_database_default
 from ..names import Model
 from ..plans.copy import CopyOptions, CopyPlan
@@ -30,45 +43,98 @@ def run(model: Model, rows: Any, options: CopyOptions, using: str) -> int:
     """Insert ``rows``; see ``BulkUpsertQuerySet.bulk_copy`` for the meaning of each word."""
     with planned(model, using, options, partial(CopyPlan, model)) as plan:
         check_rows(rows)
-        check_table(plan)
-        with reported(options.progress, rows, using) as progress:
-            source = open_rows(plan.model, rows, plan.fields, plan.column, plan.readers)
-            if source is None:
-                return 0
-            with told_by_line(source.source):
-                return CopyCall(plan, source, options, progress).run()
+        # What is deferred in a transaction of the caller's is checked at the end of that.
+        checked = check_table(plan) and connections[using].get_autocommit()
+        try:
+            with reported(options.progress, rows, using) as progress:
+                source = open_rows(
+                    plan.model,
+                    rows,
+                    plan.fields,
+                    plan.column,
+                    plan.readers,
+                    operation="bulk_copy",
+                )
+                if source is None:
+                    return 0
+                with told_by_line(source.source):
+                    return CopyCall(plan, source, options, progress, checked=checked).run()
+        except Refused as refused:
+            blame(plan, refused.error)
+            raise refused.error from refused.error.__cause__
 
 
-def check_table(plan: CopyPlan) -> None:
-    """Check that COPY can fill the table.
+def check_table(plan: CopyPlan) -> bool:
+    """Check that COPY can fill the table; return whether it may have a constraint that is deferred.
 
     Raises:
         UnsupportedModel: It can't.
     """
-    reason = server.copy_refusal(connections[plan.connection.alias], plan.table)
+    reason, defers = server.copy_refusal(connections[plan.connection.alias], plan.table)
     if reason is not None:
-        raise UnsupportedModel(
-            f"the table of {plan.model._meta.label} {reason}; bulk_upsert() inserts there"
-        )
+        raise UnsupportedModel(f"the table of {plan.model._meta.label} {reason}")
+    return defers
+
+
+class Refused(Exception):
+    """What was deferred is refused; by what, can be asked when the transaction is over."""
+
+    def __init__(self, error: IntegrityError) -> None:
+        super().__init__()
+        self.error = error
+
+
+def blame(plan: CopyPlan, error: IntegrityError) -> None:
+    """Raise the error that names the fields of the constraint, if it is the table's."""
+    found = diagnostics(error)
+    columns: list[str] = []
+    with suppress(DatabaseError):
+        columns = server.constrained(connections[plan.connection.alias], plan.table, found)
+    fields = {field.column: field.name for field in plan.model._meta.local_concrete_fields}
+    names = [fields[column] for column in dict.fromkeys(columns) if column in fields]
+    if names:
+        reason = found.message or ""
+        raise DeferredConstraintError(names, found.constraint or "", reason) from error
 
 
 class CopyCall(Call[CopyPlan, int]):
-    """A ``bulk_copy`` under way."""
+    """A ``bulk_copy`` under way.
+
+    Args:
+        checked: Whether what is deferred is checked as soon as all rows are there.
+    """
 
     def __init__(
-        self, plan: CopyPlan, source: Rows, options: CopyOptions, progress: Progress
+        self,
+        plan: CopyPlan,
+        source: Rows,
+        options: CopyOptions,
+        progress: Progress,
+        *,
+        checked: bool,
     ) -> None:
         super().__init__(plan, source, progress)
+        self.checked = checked
         source.objects = None  # the instances stay as they are, and are not held
         if options.batch_size is not None:
             self.chunk_rows = options.batch_size
 
     def run(self) -> int:
-        """Send the rows, all or none."""
+        """Send the rows, all or none.
+
+        Raises:
+            Refused: A constraint refuses one at the end.
+        """
         atomic = transaction.atomic(using=self.connection.alias)
         with atomic, self.connection.cursor() as cursor:
-            self.load(TableSink(self, cursor))
-        return self.source.count
+            sink = TableSink(self, cursor)
+            self.load(sink)
+            if self.checked:
+                try:
+                    cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+                except IntegrityError as error:
+                    raise Refused(error) from error
+        return sink.written
 
     def take(self, chunk: Chunk) -> None:
         """See a chunk before it is sent.
@@ -95,11 +161,15 @@ class TableSink:
 
     COPY has one list of columns for all of its lines, and rows that leave different columns to
     the database are sent by different ones.
+
+    Attributes:
+        written: How many rows the server has written so far; a trigger may drop some.
     """
 
     def __init__(self, call: CopyCall, cursor: Any) -> None:
         self.call = call
         self.cursor = cursor
+        self.written = 0
         constants = call.source.reader.constants
         for each in constants:
             if each.texts.cells:
@@ -162,7 +232,7 @@ class TableSink:
                 names=comma(column.name for column in columns),
             )
             try:
-                copy_in(self.call.connection, self.cursor, statement, data)
+                self.written += copy_in(self.call.connection, self.cursor, statement, data)
             except (DataError, IntegrityError) as error:
                 fields = {
                     field.column or "": field for field in plan.model._meta.local_concrete_fields
