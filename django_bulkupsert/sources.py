@@ -84,7 +84,7 @@ class Walk(Source):
 
 
 def weight(row: Any) -> int:
-    """Return about how many bytes a row's values are as text, without running any code of its own.
+    """Return about how many bytes a row's values are, without running any code of its own.
 
     What is not of Python's own types may have such code: a lazy object would even query.
     """
@@ -96,8 +96,13 @@ def weight(row: Any) -> int:
         values = row.values()
     elif kind in (list, tuple):
         values = row
-    return 1 + sum([_weight(item, DEPTH) for item in values])
+    return ROW_BYTES + sum([VALUE_BYTES + _weight(item, DEPTH) for item in values])
 
+
+#: What a row, and each of its values, weighs beside the text: what Python keeps of them. With more,
+#: chunks of ordinary rows would be shorter.
+ROW_BYTES = 100
+VALUE_BYTES = 16
 
 #: Levels of a document that are weighed.
 DEPTH = 4
@@ -125,7 +130,8 @@ def check_rows(rows: Any) -> None:
         OptionError: They can't, or are one row.
     """
     if not (is_table(rows) or isinstance(rows, CsvRows) or is_walkable(rows)):
+        late = "; .collect() it" if hasattr(rows, "collect") else ""  # a frame that is lazy
         raise OptionError(
             "rows is an iterable of model instances, mappings or sequences, not one "
-            f"{type(rows).__name__}"
+            f"{type(rows).__name__}{late}"
         )
