@@ -269,7 +269,7 @@ def array_literal(texts: Texts) -> str:
     return "{" + quoted(_SEAM.join(values)).replace(_SEAM, '","') + "}"  # type: ignore[arg-type]
 
 
-def spread(values: Sequence[Any], texts: Iterable[str]) -> list[str | None]:
+def spread(values: Sequence[Any], texts: Iterable[str | None]) -> list[str | None]:
     """Lay the texts of the values that are not None back beside the Nones."""
     take = iter(texts)
     return [None if value is None else next(take) for value in values]

@@ -52,6 +52,25 @@ def render_json(encoder: type[json.JSONEncoder] | None, values: Sequence[Any]) -
     return Texts(texts, nulls=False, escape=escape, sure=sure)
 
 
+def check_json(texts: Sequence[str]) -> Texts:
+    """Return texts that are JSON already.
+
+    Raises:
+        Fault: One is not.
+    """
+    for offset, text in enumerate(texts):
+        try:
+            json.loads(text, parse_constant=_refuse)
+        except (ValueError, RecursionError) as error:
+            raise Fault(offset, "this text can't be read as JSON") from error
+    # Not sure: Python reads numbers that the server doesn't, and halves of surrogate pairs.
+    return Texts(list(texts), nulls=False, escape=check_text(texts))
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
+
+
 _DOUBTFUL = re.compile(r"\\u(0000|d[89a-f])")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -27,10 +28,22 @@ def opened(rows: Any) -> Any:
         return rows  # so that an error of the generator behind it stays what it is
     try:
         return pa.RecordBatchReader.from_stream(rows)
-    except (TypeError, pa.ArrowInvalid) as error:  # which may quote a value
+    except (TypeError, pa.ArrowException) as error:  # which may quote a value
         raise OptionError(
-            f"rows: pyarrow can't read one {type(rows).__name__} as a table"
+            f"rows: pyarrow can't read one {type(rows).__name__} as a table; {_instead(error)}"
         ) from error
+
+
+def _instead(error: Exception) -> str:
+    """Say what would be read as a table: pyarrow names the column that it can't convert."""
+    for said in map(str, error.args):
+        found = re.fullmatch("Conversion failed for column (.+) with type .+", said, re.DOTALL)
+        if found:
+            return (
+                f"make column {found[1]!r} one type, or pass the rows as mappings: of pandas, "
+                'to_dict("records")'
+            )
+    return "pass a frame with named columns"
 
 
 def watched(rows: Any, check: Callable[[], None]) -> Any:

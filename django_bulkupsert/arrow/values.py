@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
+from django.db.models import JSONField, Value
+
 from ..drawn import DrawnValues
-from ..encode import Texts
+from ..encode import Fault, Texts, spread
 from ..errors import RowValueError
 from ..fields import Field, wanted
+from ..jsons import check_json
 from . import UNREADABLE
 
 
@@ -60,3 +65,55 @@ class ArrowValues(DrawnValues):
 
     def __len__(self) -> int:
         return len(self.column)
+
+
+class ArrowDocuments(ArrowValues):
+    """The values of a JSONField, from a column of Arrow's own type of JSON.
+
+    Its texts are stored as they are; only a field of another's makes values of Python's of them.
+    """
+
+    @cached_property
+    def documents(self) -> Texts:
+        """The texts, which are JSON.
+
+        Raises:
+            RowValueError: One is not.
+        """
+        held: list[str | None] = self.column.to_pylist()
+        places = [offset for offset, text in enumerate(held) if text is not None]
+        try:
+            done = check_json([text for text in held if text is not None])
+        except Fault as fault:
+            index = self.start + places[fault.offset]
+            raise RowValueError(index, self.field.name, fault.reason) from fault.__cause__
+        return replace(done, values=spread(held, done.values), nulls=len(places) < len(held))
+
+    def texts(self, bounds: tuple[int, int] | None) -> Texts | None:  # noqa: ARG002
+        """Return the values as text, where the field is Django's own."""
+        return self.documents if type(self.field) is JSONField else None
+
+    @cached_property
+    def values(self) -> list[Any]:
+        """The values as Python's; JSON's null, which is not SQL's, is an expression."""
+        return [
+            text if text is None else _NULL if (held := json.loads(text)) is None else held
+            for text in self.documents.values
+        ]
+
+
+#: JSON's null; None is SQL's.
+_NULL = Value(None, JSONField())
+
+
+def is_json(field: Any) -> bool:
+    """Whether a column is of Arrow's own type of JSON, which pyarrow may not know.
+
+    Args:
+        field: The column's field in the schema, a pyarrow.Field.
+    """
+    name = getattr(field.type, "extension_name", None)
+    return name == _JSON or (field.metadata or {}).get(b"ARROW:extension:name") == _JSON.encode()
+
+
+_JSON = "arrow.json"

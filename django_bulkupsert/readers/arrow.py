@@ -6,12 +6,14 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from django.db.models import JSONField
+
 from ..arrow import Header
-from ..arrow.values import ArrowValues
+from ..arrow.values import ArrowDocuments, ArrowValues, is_json
 from ..columns import Column
 from ..errors import RowFieldsError
 from ..fields import Field
-from ..names import Model, named_all
+from ..names import Model, Named, named_all
 from .given import GivenReader
 
 
@@ -31,7 +33,14 @@ class ArrowReader(GivenReader):
         return not self._asks
 
     def _columns(self, rows: Any, start: int) -> list[Sequence[Any]]:
-        return [ArrowValues(rows.column(named.name), named.leaf, start) for named in self.names]
+        return [
+            self._kind(rows, named)(rows.column(named.name), named.leaf, start)
+            for named in self.names
+        ]
+
+    def _kind(self, rows: Any, named: Named) -> type[ArrowValues]:
+        held = isinstance(named.leaf, JSONField) and is_json(rows.schema.field(named.name))
+        return ArrowDocuments if held else ArrowValues
 
 
 #: How pandas names the columns of an index that has no name: the numbers that are left of rows
