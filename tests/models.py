@@ -357,6 +357,25 @@ class Everything(models.Model):
     decimal_range = DecimalRangeField(null=True)
     date_range = DateRangeField(null=True)
     moment_range = DateTimeRangeField(null=True)
+    # Of keys of each type, which nobody has to have.
+    to_integer = models.ForeignKey(
+        Country, models.CASCADE, null=True, related_name="+", db_constraint=False
+    )
+    to_uuid = models.ForeignKey(
+        Token, models.CASCADE, null=True, related_name="+", db_constraint=False
+    )
+    to_text = models.ForeignKey(
+        Code, models.CASCADE, null=True, related_name="+", db_constraint=False
+    )
+    one_integer = models.OneToOneField(
+        Country, models.CASCADE, null=True, related_name="+", db_constraint=False
+    )
+    one_uuid = models.OneToOneField(
+        Token, models.CASCADE, null=True, related_name="+", db_constraint=False
+    )
+    one_text = models.OneToOneField(
+        Code, models.CASCADE, null=True, related_name="+", db_constraint=False
+    )
 
     objects = BulkUpsertManager()
 

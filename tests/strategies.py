@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import uuid
+from collections.abc import Callable
 from zoneinfo import ZoneInfo
 
 from django.db.backends.postgresql.psycopg_any import (
@@ -99,6 +100,16 @@ FIELDS: dict[str, st.SearchStrategy] = {
     "decimal_range": ranges(NumericRange, decimals),
     "date_range": ranges(DateRange, st.dates(max_value=datetime.date(9999, 12, 30)), 1),
     "moment_range": ranges(DateTimeTZRange, moments),
+    "to_integer_id": st.integers(-(2**63), 2**63 - 1),
+    "to_uuid_id": st.uuids(),
+    "to_text_id": words(10),
+}
+
+#: Fields of which no two rows have the same value, by the row's place.
+ONES: dict[str, Callable[[int], st.SearchStrategy]] = {
+    "one_integer_id": lambda i: st.integers(i << 32, (i << 32) + 2**32 - 1),
+    "one_uuid_id": lambda i: st.integers(0, 2**64).map(lambda low: uuid.UUID(int=(i << 96) + low)),
+    "one_text_id": lambda i: words(9).map(lambda text: f"{i}{text}"),
 }
 
 JSON_NULL = Value(None, JSONField())
@@ -106,7 +117,10 @@ JSON_NULL = Value(None, JSONField())
 
 def rows(most: int = 6) -> st.SearchStrategy[list[dict]]:
     """Rows of Everything: each field None now and then, the key counted."""
-    row = st.fixed_dictionaries({name: st.none() | value for name, value in FIELDS.items()})
-    return st.lists(row, min_size=1, max_size=most).map(
-        lambda found: [{"key": i, **row} for i, row in enumerate(found)]
-    )
+
+    def row(i: int) -> st.SearchStrategy[dict]:
+        values = FIELDS | {name: value(i) for name, value in ONES.items()}
+        optional = {name: st.none() | value for name, value in values.items()}
+        return st.fixed_dictionaries({"key": st.just(i), **optional})
+
+    return st.integers(1, most).flatmap(lambda count: st.tuples(*map(row, range(count)))).map(list)
