@@ -23,7 +23,7 @@ from ..rows import Chunk, Rows, open_rows, told_by_line
 from ..sources import check_rows
 from ..sql import comma, compose, unqualified
 from .call import Call
-from .progress import Progress, reported
+from .progress import Progress
 
 
 def run(model: Model, rows: Any, options: CopyOptions, using: str) -> int:
@@ -31,12 +31,13 @@ def run(model: Model, rows: Any, options: CopyOptions, using: str) -> int:
     with planned(model, using, options, partial(CopyPlan, model)) as plan:
         check_rows(rows)
         check_table(plan)
-        with reported(options.progress, rows, using) as progress:
-            source = open_rows(plan.model, rows, plan.fields, plan.column, plan.readers)
-            if source is None:
-                return 0
-            with told_by_line(source.source):
-                return CopyCall(plan, source, options, progress).run()
+        progress = Progress(options.progress, rows)
+        source = open_rows(plan.model, rows, plan.fields, plan.column, plan.readers)
+        if source is None:
+            progress.done()
+            return 0
+        with told_by_line(source.source):
+            return CopyCall(plan, source, options, progress).run()
 
 
 def check_table(plan: CopyPlan) -> None:
@@ -68,6 +69,7 @@ class CopyCall(Call[CopyPlan, int]):
         atomic = transaction.atomic(using=self.connection.alias)
         with atomic, self.connection.cursor() as cursor:
             self.load(TableSink(self, cursor))
+            self.progress.done()
         return self.source.count
 
     def take(self, chunk: Chunk) -> None:
