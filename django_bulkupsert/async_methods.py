@@ -47,8 +47,10 @@ class AsyncBulkMethods:
         kind, and ``progress`` called. That thread is the call's until it ends: the rows must
         not wait for another task that queries.
 
-        Cancelled, the call stops at once, and is rolled back before this returns; unless the
-        commit was under way already.
+        Cancelled, the call stops at once, and is rolled back before this returns; or it waited
+        for the thread still, and does nothing. If the commit was under way already, all may be
+        stored when the cancellation goes on. So that it can be undone to the end, a call is a
+        transaction, however small.
         """
         call = partial(
             self.bulk_upsert,
@@ -67,10 +69,9 @@ class AsyncBulkMethods:
             mixed_keys=mixed_keys,
             preserve_sequence=preserve_sequence,
             lock=lock,
-            progress=progress,
             strategy=strategy,
         )
-        return await in_thread(call, rows, self)
+        return await in_thread(call, rows, progress, self)
 
     abulk_upsert.alters_data = True  # type: ignore[attr-defined]
 
@@ -99,10 +100,9 @@ class AsyncBulkMethods:
             where=where,
             skip_unchanged=skip_unchanged,
             returning=returning,
-            progress=progress,
             strategy=strategy,
         )
-        return await in_thread(call, objs, self)
+        return await in_thread(call, objs, progress, self)
 
     abulk_update.alters_data = True  # type: ignore[attr-defined]
 
@@ -122,8 +122,7 @@ class AsyncBulkMethods:
             self.bulk_copy,
             fields=fields,
             batch_size=batch_size,
-            progress=progress,
         )
-        return await in_thread(call, rows, self)
+        return await in_thread(call, rows, progress, self)
 
     abulk_copy.alters_data = True  # type: ignore[attr-defined]

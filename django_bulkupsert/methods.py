@@ -91,7 +91,8 @@ class BulkMethods:
             lock: "table": keep all other writers out of the table until the transaction ends.
             progress: Is called with the number of rows so far and the number of all (None where
                 that is not known), a few times a second at most, and at the end. What it raises
-                stops the call, and nothing is written.
+                stops the call, and nothing is written. A plain function: it is called from the
+                thread that does the work.
             strategy: How rows travel: "values", "unnest" or "copy". None: by their number, and
                 what they hold. The first two hold all rows in memory; "copy" a few thousand.
 
@@ -172,7 +173,8 @@ class BulkMethods:
                 all fields); they are in the result's ``rows``.
             progress: Is called with the number of rows so far and the number of all (None where
                 that is not known), a few times a second at most, and at the end. What it raises
-                stops the call, and nothing is written.
+                stops the call, and nothing is written. A plain function: it is called from the
+                thread that does the work.
             strategy: How rows travel: "values", "unnest" or "copy". None: by their number, and
                 what they hold. The first two hold all rows in memory; "copy" a few thousand.
 
@@ -231,7 +233,8 @@ class BulkMethods:
                 transaction.
             progress: Is called with the number of rows so far and the number of all (None where
                 that is not known), a few times a second at most, and at the end. What it raises
-                stops the call, and nothing is written.
+                stops the call, and nothing is written. A plain function: it is called from the
+                thread that does the work.
 
         Returns:
             How many rows the server inserted: all, but for those that a trigger of the table's

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import random
+import sys
 import threading
 import time
+from contextlib import nullcontext, suppress
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.db import connection, connections, transaction
+from django.test.utils import CaptureQueriesContext
 
 from django_bulkupsert import (
     DuplicateKeysError,
@@ -17,9 +21,10 @@ from django_bulkupsert import (
     RowTypeError,
     RowValueError,
 )
+from django_bulkupsert.sources import Walk
 
 from .conftest import wait_for_lock
-from .models import Product
+from .models import Product, ShowroomProduct
 
 pytestmark = pytest.mark.django_db
 
@@ -173,6 +178,60 @@ def test_a_queryset_as_rows():
     assert async_to_sync(work)().unchanged == 5
 
 
+@pytest.mark.parametrize("rows", [list, tuple])
+def test_rows_that_are_there_are_given_as_they_are(rows, monkeypatch):
+    """So they are pulled while a chunk is sent, as in the method itself."""
+    held = []
+    pull = Walk.pull
+
+    def watched(walk, most):
+        held.append(walk.is_held)
+        return pull(walk, most)
+
+    monkeypatch.setattr(Walk, "pull", watched)
+
+    async def work():
+        return await Product.objects.abulk_copy(rows({"sku": f"{i}"} for i in range(6_000)))
+
+    assert async_to_sync(work)() == 6_000
+    assert set(held) == {True}
+
+
+def test_how_many_rows_there_are_is_not_asked_for_nothing():
+    """Only where it is told."""
+
+    class Rows:
+        def __iter__(self):
+            return iter([{"sku": "a"}])
+
+        def __len__(self):
+            raise LookupError("len")
+
+    async def work(**words):
+        return await Product.objects.abulk_copy(Rows(), **words)
+
+    assert async_to_sync(work)() == 1
+    with pytest.raises(LookupError, match="len"):
+        async_to_sync(work)(progress=lambda *_: None)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_small_call_is_a_transaction_of_one_statement():
+    """So that it can be undone to the end; the method itself needs none."""
+
+    async def work():
+        return await Product.objects.abulk_upsert([{"sku": "a"}], unique_fields=["sku"])
+
+    async_to_sync(work)()
+    for call, count in (
+        (async_to_sync(work), 3),
+        (lambda: Product.objects.bulk_upsert([{"sku": "a"}], unique_fields=["sku"]), 1),
+    ):
+        with CaptureQueriesContext(connection) as queries:
+            call()
+        assert len(queries) == count, queries.captured_queries
+
+
 # Errors --------------------------------------------------------------------------------------
 
 
@@ -260,6 +319,54 @@ def test_an_iterator_that_is_no_generator():
         return await Product.objects.abulk_copy(Rows())
 
     assert async_to_sync(work)() == 3
+
+
+@pytest.mark.parametrize("kind", [ValueError, AttributeError])
+@pytest.mark.parametrize("count", [2, 9_000])
+def test_an_error_of_the_sources_cleanup(kind, count):
+    """The call's own error stays, and tells of it."""
+
+    async def broken():
+        try:
+            for number in range(count):
+                yield {"sku": f"{number}", "stock": "x" if number == 1 else 1}
+            await asyncio.sleep(0)
+            yield {"sku": "more"}
+        finally:
+            raise kind("cleaning up")
+
+    async def work():
+        await Product.objects.abulk_copy(broken(), batch_size=100)
+
+    wanted = RowValueError if count > 1_000 else kind  # where the walk did not come to its end
+    with pytest.raises(wanted) as caught:
+        async_to_sync(work)()
+    if wanted is RowValueError and sys.version_info >= (3, 11):
+        assert caught.value.__notes__ == [
+            f"closing the rows failed too: {kind('cleaning up')!r}",
+        ]
+    assert stored() == {}
+
+
+@pytest.mark.parametrize("kind", [ValueError, AttributeError])
+def test_an_error_of_the_cleanup_alone(kind):
+    """It is not kept back."""
+
+    class Rows:
+        def __aiter__(self):
+            return self
+
+        async def __anext__(self):
+            raise StopAsyncIteration
+
+        async def aclose(self):
+            raise kind("cleaning up")
+
+    async def work():
+        await Product.objects.abulk_copy(Rows())
+
+    with pytest.raises(kind, match="cleaning up"):
+        async_to_sync(work)()
 
 
 # Cancellation --------------------------------------------------------------------------------
@@ -427,6 +534,215 @@ def test_cancelled_before_it_began():
 
 
 @pytest.mark.django_db(transaction=True)
+def test_cancelled_while_the_thread_is_busy():
+    """A call that still waits for the thread ends at once; others go on, and find it gone."""
+    complaints = []
+    rows = iter([{"sku": "a"}])
+
+    async def work():
+        asyncio.get_running_loop().set_exception_handler(lambda _, what: complaints.append(what))
+        busy = asyncio.ensure_future(sync_to_async(time.sleep)(1))
+        await asyncio.sleep(0.1)
+        start = time.monotonic()
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(Product.objects.abulk_copy(rows), 0.1)
+        assert time.monotonic() - start < 0.6
+        assert not busy.done()
+        assert await Product.objects.abulk_copy([{"sku": "b"}]) == 1
+        await busy
+
+    async_to_sync(work)()
+    assert list(stored()) == ["b"]
+    assert next(rows)
+    assert complaints == []
+
+
+@pytest.fixture(params=["upsert", "staged", "update", "copy"])
+def twin(request):
+    """Call each twin with products, and keywords."""
+    by = {"unique_fields": ["sku"]}
+    objects = Product.objects
+    return {
+        "upsert": lambda rows, **words: objects.abulk_upsert(rows, **by, **words),
+        "staged": lambda rows, **words: objects.abulk_upsert(rows, **by, strategy="copy", **words),
+        "update": lambda rows, **words: objects.abulk_update(rows, ["stock"], **words),
+        "copy": objects.abulk_copy,
+    }[request.param]
+
+
+@pytest.fixture
+def products(request, twin):
+    """Make products that a twin writes: new ones, or stored ones to update."""
+
+    def make(count):
+        Product.objects.all().delete()
+        rows = [Product(sku=f"{i}", stock=1) for i in range(count)]
+        if "update" in request.node.callspec.id:
+            Product.objects.bulk_upsert(rows, unique_fields=["sku"])
+        for row in rows:
+            row.stock = 2
+        return rows
+
+    return make
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize("count", [1, 3, 6_000])
+def test_cancelled_before_the_commit(twin, products, count, inside):
+    """Up to the last instant: nothing is stored, no instance is told, what is around goes on."""
+    rows = products(count)
+    before, states = stored(), [row._state.adding for row in rows]
+
+    async def work():
+        loop = asyncio.get_running_loop()
+
+        def progress(done, total):
+            loop.call_soon_threadsafe(task.cancel)
+            time.sleep(0.05)
+
+        task = asyncio.ensure_future(twin(rows, progress=progress))
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    with transaction.atomic() if inside else nullcontext():
+        async_to_sync(work)()
+        assert stored() == before
+        assert [row._state.adding for row in rows] == states
+        Product.objects.create(sku="after")
+    assert stored() == {**before, "after": 0}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("kind", ["no rows", "mixed keys", "several tables"])
+def test_cancelled_before_the_commit_of_several_parts(kind):
+    """Whatever a call is made of."""
+    calls = {
+        "no rows": lambda **words: Product.objects.abulk_copy([], **words),
+        "mixed keys": lambda **words: Product.objects.abulk_upsert(
+            [{"sku": "a"}, {"sku": "b", "stock": 1}],
+            unique_fields=["sku"],
+            mixed_keys=True,
+            **words,
+        ),
+        "several tables": lambda **words: ShowroomProduct.objects.abulk_upsert(
+            [ShowroomProduct(sku="a", shelf=1)], **words
+        ),
+    }
+
+    async def work():
+        loop = asyncio.get_running_loop()
+
+        def progress(done, total):
+            loop.call_soon_threadsafe(task.cancel)
+            time.sleep(0.05)
+
+        task = asyncio.ensure_future(calls[kind](progress=progress))
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    async_to_sync(work)()
+    assert stored() == {}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_cancelled_while_it_commits(twin, products, monkeypatch):
+    """That comes too late: all is stored when the cancellation goes on."""
+    rows = products(3)
+    commit = connection.commit
+    cancel = []
+
+    async def work():
+        loop = asyncio.get_running_loop()
+        task = asyncio.ensure_future(twin(rows))
+        cancel.append(lambda: loop.call_soon_threadsafe(task.cancel))
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    def late():
+        cancel[0]()
+        time.sleep(0.05)
+        commit()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(connection, "commit", late)
+        async_to_sync(work)()
+    assert stored() == {"0": 2, "1": 2, "2": 2}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize("count", [1, 2_000])
+def test_cancelled_at_any_time(twin, products, count, inside):
+    """Nothing is stored, unless it was told already that all is written; see docs/loading."""
+    at_random = random.Random(count)
+    slack = 0.02  # between the cancellation and its being heard of, seconds
+    cancelled = 0
+
+    def once(delay):
+        rows = products(count)
+        before = stored()
+        last = 0.0
+
+        def progress(done, total):
+            nonlocal last
+            last = time.monotonic()
+
+        async def work():
+            task = asyncio.ensure_future(twin(rows, progress=progress))
+            await asyncio.wait([task], timeout=delay)
+            at = time.monotonic()
+            task.cancel()
+            try:
+                await task
+            except asyncio.CancelledError:
+                return at
+            return None
+
+        with transaction.atomic() if inside else nullcontext():
+            start = time.monotonic()
+            at = async_to_sync(work)()
+            took = time.monotonic() - start
+            after = stored()  # and the caller's transaction is usable
+        written = dict.fromkeys(before or (row.sku for row in rows), 2)
+        if at is None or (last and at > last - slack):
+            assert after in ((before, written) if at else (written,))
+        else:
+            assert after == before
+        assert stored() == after
+        return at is not None, took
+
+    _, longest = once(30)
+    for _ in range(12):
+        was_cancelled, _ = once(at_random.uniform(0, longest))
+        cancelled += was_cancelled
+    assert cancelled
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_source_that_goes_on_when_cancelled():
+    """It is asked for no more rows."""
+    given = []
+
+    async def stubborn():
+        for number in range(5_000):
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(60 if number == 5 else 0)
+            given.append(number)
+            if number == 4:
+                waits.set()
+            yield {"sku": f"{number}"}
+
+    async def work():
+        assert await cancelled(Product.objects.abulk_copy(stubborn()), waits) < 5
+
+    waits = asyncio.Event()
+    async_to_sync(work)()
+    assert len(given) <= 6
+    assert stored() == {}
+
+
+@pytest.mark.django_db(transaction=True)
 def test_calls_at_once():
     """Several calls of one event loop take turns, each whole."""
 
@@ -460,6 +776,20 @@ def test_progress_is_told(given, count):
 
     async_to_sync(work)()
     assert told[-1] in ((count, None), (count, count))
+
+
+def test_progress_that_is_asynchronous():
+    """Refused, for nobody would await it."""
+
+    async def progress(done, total):
+        raise AssertionError
+
+    async def work():
+        await Product.objects.abulk_copy([{"sku": "a"}], progress=progress)
+
+    with pytest.raises(OptionError, match="plain function, not a coroutine function"):
+        async_to_sync(work)()
+    assert stored() == {}
 
 
 def test_an_error_of_a_constraint_deep_in_a_stream():

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import tracemalloc
+from functools import partial
+from weakref import WeakKeyDictionary
 
 import pytest
+from asgiref.sync import sync_to_async
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils.functional import SimpleLazyObject, lazy
 
-from django_bulkupsert import OptionError
+from django_bulkupsert import OptionError, server
 from django_bulkupsert import sources as sourcing
 from django_bulkupsert.engine import progress as telling
 from django_bulkupsert.sources import Walk, weight
@@ -111,6 +116,81 @@ def test_what_is_no_callback(call, progress):
     with pytest.raises(OptionError, match="progress takes a callable"):
         call(rows, progress)
     assert next(rows)
+
+
+class Asynchronous:
+    """Is called as a coroutine function is."""
+
+    async def __call__(self, done, total):
+        raise AssertionError
+
+    async def method(self, done, total):
+        raise AssertionError
+
+
+@pytest.mark.parametrize(
+    "progress",
+    [
+        Asynchronous(),
+        Asynchronous().method,
+        partial(Asynchronous().method),
+        sync_to_async(lambda done, total: None),
+    ],
+)
+def test_what_nobody_would_await(call, progress):
+    """Refused before any row is read: it would seem to be called, and never run."""
+    rows = iter([Product(sku="a")])
+    with pytest.raises(OptionError, match="the thread that does the work, so it is a plain"):
+        call(rows, progress)
+    assert next(rows)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("count", [1, 3, 2_500])
+def test_the_transaction_is_one(call, count):
+    """A call that tells is one transaction, without savepoints; in the caller's it is one of them.
+
+    The merge of a staging table has its own, with or without.
+    """
+    rows = [Product(sku=f"{i}") for i in range(count)]
+
+    def statements(progress):
+        Product.objects.all().delete()
+        with CaptureQueriesContext(connection) as queries:
+            call(rows, progress)
+        return [query["sql"].split()[0] for query in queries.captured_queries]
+
+    statements(None)
+    silent = statements(None)
+    told = statements(lambda *_: None)
+    if "BEGIN" not in silent:
+        silent = ["BEGIN", *silent, "COMMIT"]
+    assert told == silent
+    with transaction.atomic():
+        inside = statements(lambda *_: None)
+    assert inside.count("SAVEPOINT") == told.count("SAVEPOINT") + 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_engine_that_cannot_lock_rows(monkeypatch):
+    """It is found out in the transaction that telling takes, as it is without one."""
+    monkeypatch.setattr(server, "_locks", WeakKeyDictionary())
+    Product.objects.bulk_upsert([{"sku": "a"}, {"sku": "b"}], unique_fields=["sku"])
+    rows = [Product(sku=sku, stock=5) for sku in "ab"]
+
+    def refuse(execute, sql, params, many, context):
+        if "FOR NO KEY UPDATE" in sql:
+            sql = "DO $$ BEGIN RAISE 'can not lock' USING ERRCODE = '0A000'; END $$"
+            params = None
+        return execute(sql, params, many, context)
+
+    for progress in (lambda *_: None, None):
+        with connection.execute_wrapper(refuse):
+            updated = Product.objects.bulk_update(
+                rows, ["stock"], match_fields=["sku"], progress=progress
+            )
+        assert updated == 2
+        assert set(Product.objects.values_list("stock", flat=True)) == {5}
 
 
 # Bytes ---------------------------------------------------------------------------------------

@@ -79,7 +79,9 @@ class Call(Generic[PlanT, ResultT]):
         self.plan.check_castable(self.slots)
         try:
             with self.unstaged(chunk), self.connection.cursor() as cursor:
-                return self.merge(cursor, relation)
+                result = self.merge(cursor, relation)
+                self.progress.done()
+                return result
         except DataError as error:
             fault = find_fault(self.connection, self.slots, chunk)
             if fault is None:
@@ -119,6 +121,7 @@ class Call(Generic[PlanT, ResultT]):
                 raise
             if nested:
                 staging.drop()
+            self.progress.done()
             return result
 
     def load(self, sink: Sink, rows: Sequence[Any] = ()) -> None:
@@ -180,7 +183,8 @@ class Call(Generic[PlanT, ResultT]):
             return take(known)
         # It may be refused at Citus, and of what may be a view, which can be made anew.
         viewed = not self.plan.model._meta.managed
-        unsure = viewed or server.has_citus(self.connection)
+        # A transaction that is there for progress alone must not make it fail where it would go on.
+        unsure = viewed or self.progress.is_wanted or server.has_citus(self.connection)
         try:
             with self._atomic() if unsure else nullcontext():
                 result = take(True)
@@ -221,7 +225,7 @@ class Call(Generic[PlanT, ResultT]):
         """Do what has to be done before a staging table is loaded."""
 
     def unstaged(self, chunk: Chunk) -> AbstractContextManager[Any]:
-        """Make statements that need no staging table all or nothing."""
+        """Make statements that need no staging table all or nothing, and ``progress`` with them."""
         raise NotImplementedError
 
     def merge(self, cursor: Any, relation: Relation) -> ResultT:

@@ -36,7 +36,7 @@ from ..rows import Chunk, Rows, open_rows, told_by_line
 from ..sources import check_rows
 from ..sql import comma, compose, unqualified
 from .call import Call
-from .progress import Progress, reported
+from .progress import Progress
 
 
 def run(model: Model, rows: Any, options: CopyOptions, using: str) -> int:
@@ -45,20 +45,16 @@ def run(model: Model, rows: Any, options: CopyOptions, using: str) -> int:
         check_rows(rows)
         # What is deferred in a transaction of the caller's is checked at the end of that.
         checked = check_table(plan) and connections[using].get_autocommit()
+        progress = Progress(options.progress, rows)
+        source = open_rows(
+            plan.model, rows, plan.fields, plan.column, plan.readers, operation="bulk_copy"
+        )
+        if source is None:
+            progress.done()
+            return 0
         try:
-            with reported(options.progress, rows, using) as progress:
-                source = open_rows(
-                    plan.model,
-                    rows,
-                    plan.fields,
-                    plan.column,
-                    plan.readers,
-                    operation="bulk_copy",
-                )
-                if source is None:
-                    return 0
-                with told_by_line(source.source):
-                    return CopyCall(plan, source, options, progress, checked=checked).run()
+            with told_by_line(source.source):
+                return CopyCall(plan, source, options, progress, checked=checked).run()
         except Refused as refused:
             blame(plan, refused.error)
             raise refused.error from refused.error.__cause__
@@ -134,6 +130,7 @@ class CopyCall(Call[CopyPlan, int]):
                     cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
                 except IntegrityError as error:
                     raise Refused(error) from error
+            self.progress.done()
         return sink.written
 
     def take(self, chunk: Chunk) -> None:

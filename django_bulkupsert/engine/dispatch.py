@@ -17,7 +17,7 @@ from ..rows import told_by_line
 from ..sources import check_rows
 from . import mixed
 from .inherited import InheritedCall
-from .progress import Progress, reported
+from .progress import Progress
 from .upsert import opened
 
 
@@ -29,13 +29,14 @@ def run(model: Model, rows: Any, options: UpsertOptions, using: str) -> UpsertRe
         return InheritedCall(inherited, Progress(options.progress, rows)).run(rows)
     with planned(model, using, options, partial(UpsertPlan, model)) as plan:
         check_rows(rows)
-        with reported(options.progress, rows, using) as progress:
-            if options.mixed_keys:
-                return mixed.run(plan, rows, progress)
-            call = opened(plan, rows, progress)
-            if call is None:
-                return UpsertResult()
-            with told_by_line(call.source.source):
-                result = call.run()
+        progress = Progress(options.progress, rows)
+        if options.mixed_keys:
+            return mixed.run(plan, rows, progress)
+        call = opened(plan, rows, progress)
+        if call is None:
+            progress.done()
+            return UpsertResult()
+        with told_by_line(call.source.source):
+            result = call.run()
         call.finish()
         return result

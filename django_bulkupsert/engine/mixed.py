@@ -17,7 +17,7 @@ from ..plans.upsert import UpsertPlan
 from ..readers import reader_of
 from ..readers.base import described
 from ..result import ReturnedRow, UpsertResult
-from .progress import Progress
+from .progress import Part, Progress
 from .upsert import opened
 
 
@@ -53,14 +53,17 @@ def run(plan: UpsertPlan, rows: Iterable[Any], progress: Progress) -> UpsertResu
     }
     result = UpsertResult()
     returned: list[ReturnedRow] = []
+    before = 0
     with transaction.atomic(using=plan.connection.alias):
         for given, indexes in groups.items():
             with counted_in(indexes):
-                call = opened(plans[given], [held[index] for index in indexes], progress)
+                part = Part(progress, before)
+                call = opened(plans[given], [held[index] for index in indexes], part)
                 some = UpsertResult() if call is None else call.run()
-            progress.before += len(indexes)
+            before += len(indexes)
             returned += [replace(row, index=indexes[row.index]) for row in some.rows]
             result += replace(some, rows=())
+        progress.done()
     return replace(result, rows=sorted(returned, key=lambda row: row.index) or ())
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from django.db import transaction
+from asgiref.sync import iscoroutinefunction
 
 from ..errors import OptionError
 
@@ -22,24 +21,25 @@ class Progress:
     """Calls the caller's callback, a few times a second at most.
 
     Attributes:
-        before: How many rows were written by earlier parts of the call.
+        is_wanted: Whether there is a callback. Then what a call writes is in a transaction, or a
+            savepoint, of its own, and ``done()`` is the last thing in it: what the callback
+            raises leaves nothing written.
+
+    Raises:
+        OptionError: The callback is none.
     """
 
     def __init__(self, callback: Callback | None, rows: Any) -> None:
-        if callback is not None and not callable(callback):
-            raise OptionError(
-                "progress takes a callable, to which the number of rows so far and that of all "
-                f"are passed, not one {type(callback).__name__}"
-            )
+        check_callback(callback)
         self.callback = callback
-        self.total = _total(rows) if callback is not None else None
-        self.before = 0
+        self.is_wanted = callback is not None
+        self.total = _total(rows) if self.is_wanted else None
         self.count = 0
         self._last = time.monotonic()
 
     def at(self, count: int) -> None:
-        """Tell that so many rows of this part were taken, unless it was told just now."""
-        self.count = self.before + count
+        """Tell that so many rows were taken, unless it was told just now."""
+        self.count = count
         if self.callback is not None and time.monotonic() - self._last >= INTERVAL:
             self.callback(self.count, self.total)
             self._last = time.monotonic()
@@ -50,29 +50,46 @@ class Progress:
             self.callback(self.count, self.total)
 
 
+class Part(Progress):
+    """The progress of some rows of a call, after others; the call itself tells of its end.
+
+    Args:
+        whole: The progress of the call.
+        before: How many rows were written by earlier parts.
+    """
+
+    def __init__(self, whole: Progress, before: int) -> None:
+        super().__init__(None, ())
+        self.whole = whole
+        self.before = before
+
+    def at(self, count: int) -> None:
+        """Tell that so many rows of this part were taken, unless it was told just now."""
+        self.whole.at(self.before + count)
+
+
+def check_callback(callback: Any) -> None:
+    """Check that something can be called to be told.
+
+    Raises:
+        OptionError: It can't.
+    """
+    if callback is None:
+        return
+    if not callable(callback):
+        raise OptionError(
+            "progress takes a callable, to which the number of rows so far and that of all "
+            f"are passed, not one {type(callback).__name__}"
+        )
+    if iscoroutinefunction(callback) or iscoroutinefunction(type(callback).__call__):
+        raise OptionError(
+            "progress is called from the thread that does the work, so it is a plain function, "
+            "not a coroutine function"
+        )
+
+
 def _total(rows: Any) -> int | None:
     try:
         return len(rows)
     except TypeError:
         return None
-
-
-@contextmanager
-def reported(callback: Callback | None, rows: Any, using: str) -> Iterator[Progress]:
-    """Tell of a call; what the callback raises leaves nothing written.
-
-    Args:
-        callback: The callback, or None.
-        rows: The rows.
-        using: The database's alias.
-
-    Raises:
-        OptionError: The callback is none.
-    """
-    progress = Progress(callback, rows)
-    if callback is None:
-        yield progress
-        return
-    with transaction.atomic(using=using):
-        yield progress
-        progress.done()

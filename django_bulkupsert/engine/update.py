@@ -24,7 +24,7 @@ from ..rows import Chunk, Rows, told_by_line
 from ..sources import Walk
 from ..statements.update import Update
 from .call import Call
-from .progress import Progress, reported
+from .progress import Progress
 
 
 def run(
@@ -38,17 +38,18 @@ def run(
         refuse_table(objs, "objs is an iterable of model instances")
         if not isinstance(objs, CsvRows | Iterable):
             raise OptionError(f"objs is an iterable of model instances, not {described(objs)}")
-        with reported(options.progress, objs, using) as progress:
-            walk = CsvSource(objs) if isinstance(objs, CsvRows) else Walk(objs)
-            reader = plan.open_reader(walk.first if isinstance(walk, CsvSource) else None)
-            source = Rows(reader, walk)
-            call = UpdateCall(plan, source, progress, reader.expressions)
-            with told_by_line(walk):
-                if not (walk.is_empty or plan.is_empty):
-                    return call.run()
-                while rows := source.pull(call.chunk_rows):
-                    source.encode(rows, source.read(rows))  # checked as if there were work to do
-                    progress.at(source.count)
+        progress = Progress(options.progress, objs)
+        walk = CsvSource(objs) if isinstance(objs, CsvRows) else Walk(objs)
+        reader = plan.open_reader(walk.first if isinstance(walk, CsvSource) else None)
+        source = Rows(reader, walk)
+        call = UpdateCall(plan, source, progress, reader.expressions)
+        with told_by_line(walk):
+            if not (walk.is_empty or plan.is_empty):
+                return call.run()
+            while rows := source.pull(call.chunk_rows):
+                source.encode(rows, source.read(rows))  # checked as if there were work to do
+                progress.at(source.count)
+        progress.done()
         return UpdateResult()
 
 
@@ -85,10 +86,12 @@ class UpdateCall(Call[UpdatePlan, UpdateResult]):
         """Run one statement as Django's ``update()`` does: without a savepoint.
 
         Unless a text may not be read as what it should be: then, to find its row, the
-        caller's transaction has to stay usable.
+        caller's transaction has to stay usable. Or something is told, which may undo it.
         """
         guard: Any = mark_for_rollback_on_error
-        if not self.connection.get_autocommit() and not all(texts.sure for texts in chunk.texts):
+        inside = not self.connection.get_autocommit()
+        unsure = inside and not all(texts.sure for texts in chunk.texts)
+        if unsure or self.progress.is_wanted:
             guard = atomic
         context: AbstractContextManager[Any] = guard(using=self.connection.alias)
         return context

@@ -57,11 +57,11 @@ class UpsertCall(Faults):
     def unstaged(self, _chunk: Chunk) -> AbstractContextManager[Any]:
         """Make the call all or nothing.
 
-        One statement is that by itself; inside a transaction of the caller's, a savepoint
-        keeps it usable after an error.
+        One statement is that by itself, if nothing is told after it; inside a transaction of the
+        caller's, a savepoint keeps it usable after an error.
         """
         one = len(self._parts()) == 1 and self.plan.options.lock is None
-        if one and self.connection.get_autocommit():
+        if one and not self.progress.is_wanted and self.connection.get_autocommit():
             return nullcontext()
         atomic: AbstractContextManager[Any] = transaction.atomic(using=self.connection.alias)
         return atomic
