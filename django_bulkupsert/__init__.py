@@ -25,7 +25,7 @@ from .errors import (
 from .expressions import Excluded
 from .functions import bulk_upsert
 from .managers import BulkUpsertManager, BulkUpsertQuerySet
-from .result import ReturnedRow, Status, UpdateResult, UpsertResult
+from .result import Rejected, ReturnedRow, Status, UpdateResult, UpsertResult
 
 __version__ = "0.1.0"
 
@@ -41,6 +41,7 @@ __all__ = [
     "MatchError",
     "MissingConstraintError",
     "OptionError",
+    "Rejected",
     "ReturnedRow",
     "RowConstraintError",
     "RowError",

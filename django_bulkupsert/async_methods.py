@@ -36,6 +36,8 @@ class AsyncBulkMethods:
         mixed_keys: bool = False,
         preserve_sequence: bool = False,
         lock: str | None = None,
+        on_error: str = "raise",
+        validate: bool = False,
         progress: Callable[[int, int | None], object] | None = None,
         strategy: str | None = None,
     ) -> UpsertResult:
@@ -69,6 +71,8 @@ class AsyncBulkMethods:
             mixed_keys=mixed_keys,
             preserve_sequence=preserve_sequence,
             lock=lock,
+            on_error=on_error,
+            validate=validate,
             strategy=strategy,
         )
         return await in_thread(call, rows, progress, self)

@@ -24,6 +24,10 @@ class DrawnValues(Sequence[Any]):
         """
         raise NotImplementedError
 
+    def picked(self, offsets: Sequence[int]) -> DrawnValues:
+        """Return those at some offsets."""
+        raise NotImplementedError
+
     def __len__(self) -> int:
         return len(self.values)
 

@@ -38,6 +38,8 @@ class BulkMethods:
         mixed_keys: bool = False,
         preserve_sequence: bool = False,
         lock: str | None = None,
+        on_error: str = "raise",
+        validate: bool = False,
         progress: Callable[[int, int | None], object] | None = None,
         strategy: str | None = None,
     ) -> UpsertResult:
@@ -89,6 +91,10 @@ class BulkMethods:
             preserve_sequence: Draw no value of the primary key's sequence for rows that are
                 there already. It costs a join, if ``skip_unchanged`` does not need it anyway.
             lock: "table": keep all other writers out of the table until the transaction ends.
+            on_error: "raise" the error of the first row that can't be stored, and write nothing; or
+                "collect" such rows in the result's ``rejected``, and write the others.
+            validate: Have fields look at their values first, as ``full_clean()`` does: blanks,
+                choices and validators, but not what would query.
             progress: Is called with the number of rows so far and the number of all (None where
                 that is not known), a few times a second at most, and at the end. What it raises
                 stops the call, and nothing is written. A plain function: it is called from the
@@ -126,6 +132,8 @@ class BulkMethods:
             mixed_keys=mixed_keys,
             preserve_sequence=preserve_sequence,
             lock=lock,
+            on_error=on_error,
+            validate=validate,
             progress=progress,
             strategy=strategy,
         )

@@ -62,8 +62,30 @@ class ReturnedRow:
 
 
 @dataclass(frozen=True)
+class Rejected:
+    """A row that ``on_error="collect"`` left out.
+
+    Attributes:
+        index: The row's position in the input, from 0.
+        field: The name of the field at fault, or None where the row as a whole is.
+        value: The value that the row gives for it, as far as it is known; once sent, as text.
+        message: What is wrong; it holds no value, unless a validator of yours puts it there.
+        sqlstate: The server's code of the error (manual: "PostgreSQL Error Codes"); None, if the
+            row never came there.
+        line: Of a row of a file, the line on which it begins, from 1; else None.
+    """
+
+    index: int
+    field: str | None
+    value: Any
+    message: str
+    sqlstate: str | None
+    line: int | None
+
+
+@dataclass(frozen=True)
 class UpsertResult:
-    """How many rows of the input met which end; the four add up to the rows given.
+    """How many rows of the input met which end; they add up to the rows given.
 
     Attributes:
         created: Rows that were inserted.
@@ -71,7 +93,9 @@ class UpsertResult:
         unchanged: Rows whose stored row already held the same values, and was left alone.
         skipped: Rows that were held back by ``where``, ``ignore_conflicts`` or ``duplicates``, or
             swallowed by a trigger or a row-security policy.
-        rows: One per row of the input, in its order, if ``returning`` asks for them.
+        rows: One per row of the input that was not rejected, in its order, if ``returning`` asks
+            for them.
+        rejected: The rows that ``on_error="collect"`` left out, in the order of the input.
     """
 
     created: int = 0
@@ -79,11 +103,13 @@ class UpsertResult:
     unchanged: int = 0
     skipped: int = 0
     rows: Sequence[ReturnedRow] = field(default=(), repr=False)
+    rejected: Sequence[Rejected] = field(default=(), repr=False)
 
     @property
     def total(self) -> int:
         """How many rows the input held."""
-        return self.created + self.updated + self.unchanged + self.skipped
+        kept = self.created + self.updated + self.unchanged + self.skipped
+        return kept + len(self.rejected)
 
     @property
     def written(self) -> int:
@@ -100,12 +126,14 @@ class UpsertResult:
             self.unchanged + other.unchanged,
             self.skipped + other.skipped,
             sorted(rows, key=lambda row: row.index) if rows else (),
+            sorted((*self.rejected, *other.rejected), key=lambda row: row.index),
         )
 
     def __str__(self) -> str:
         return (
             f"{self.created:,} created, {self.updated:,} updated, "
             f"{self.unchanged:,} unchanged, {self.skipped:,} skipped"
+            + (f", {len(self.rejected):,} rejected" if self.rejected else "")
         )
 
 

@@ -20,6 +20,7 @@ from .fields import DatabaseDefault, Field
 from .names import Model, pk_fields
 from .readers import InstanceReader, Reader, reader_of
 from .sources import Source, Walk
+from .validation import validate
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,14 @@ class Chunk:
     def has_cells(self) -> bool:
         """Whether a value is an expression, or one that only the driver can adapt."""
         return any(texts.cells for texts in self.texts)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some rows of the input, read: the values of each column that travels, in order."""
+
+    rows: Any
+    columns: Sequence[Sequence[Any]]
 
 
 class SeenKeys:
@@ -86,12 +95,13 @@ class Rows:
         with_pk: How many of them gave a primary key.
         nullable: The columns in which one of them may be NULL.
         first_null: Of each column in which one of them gave None: the first such row's position.
+        validates: Whether fields look at their values, as in ``full_clean()``.
     """
 
-    def __init__(self, reader: Reader, source: Source) -> None:
+    def __init__(self, reader: Reader, source: Source, *, validates: bool = False) -> None:
         self.reader = reader
         self.source = source
-        self.pull = source.pull
+        self.validates = validates
         self.objects: list[Any] | None = [] if isinstance(reader, InstanceReader) else None
         self.count = 0
         self.with_pk = 0
@@ -108,36 +118,37 @@ class Rows:
         places = [i for i, each in enumerate(self.reader.carried) if each.field == first]
         return places[0] if places else None
 
-    def read(self, rows: Sequence[Any]) -> list[Sequence[Any]]:
-        """Return the values of rows that were pulled, column by column.
+    def pull(self, most: int | None) -> Any:
+        """Return the next rows; see Source."""
+        return self.source.pull(most)
+
+    def read(self, rows: Any) -> Block:
+        """Return the values of rows that were pulled.
 
         Raises:
             RowError: A row can't be taken, with its index.
         """
-        return self.reader.read(rows, self.count)
+        columns = self.reader.read(rows, self.count)
+        if self.validates:
+            validate(self.reader, columns, self.count)
+        return Block(rows, columns)
 
-    def encode(
-        self,
-        rows: Sequence[Any],
-        columns: list[Sequence[Any]],
-        pause: Callable[[], None] | None = None,
-    ) -> Chunk:
+    def encode(self, block: Block, pause: Callable[[], None] | None = None) -> Chunk:
         """Return rows that were read as a chunk.
 
         Args:
-            rows: The rows.
-            columns: What ``read()`` made of them.
+            block: The rows, and what ``read()`` made of them.
             pause: Called before code runs that isn't Django's or ours.
 
         Raises:
             RowError: A value can't be stored, with its index and field.
         """
-        start = self.count
+        start, rows = self.count, block.rows
         reader = self.reader
         aside = reader.aside
         texts: list[Texts] = []
         pk = reader.keep("pk", self._pk)
-        for i, (column, values) in enumerate(zip(reader.carried, columns, strict=True)):
+        for i, (column, values) in enumerate(zip(reader.carried, block.columns, strict=True)):
             flags: list[bool] = []
             given: Sequence[Any]
             if column in reader.defaulted:
@@ -202,8 +213,20 @@ def open_rows(
     known: dict[Hashable, Reader] | None = None,
     *,
     operation: str = "bulk_upsert",
+    behind: Callable[[Reader, Source], Rows] = Rows,
+    sifts: bool = False,
 ) -> Rows | None:
     """Look at the first row and pick the reader, see ``reader_of``; None where there is no row.
+
+    Args:
+        model: The model.
+        rows: The caller's.
+        fields: What rows hold that are sequences.
+        column: Returns the column of a field.
+        known: The readers that such calls had before.
+        operation: The method that is called.
+        behind: Makes the rows behind a reader.
+        sifts: Whether rows that can't be read are dropped, rather than refused.
 
     Raises:
         OptionError: ``fields`` doesn't go with rows of this kind.
@@ -211,11 +234,11 @@ def open_rows(
     """
     source: Source
     if isinstance(rows, CsvRows):
-        source = CsvSource(rows)
+        source = CsvSource(rows, sifts=sifts)
     else:
         source = ArrowSource(rows) if is_table(rows) else Walk(rows)
     if source.is_empty:
         return None
     reader = reader_of(model, source.first, fields, column, known)
     reader.operation = operation
-    return Rows(reader, source)
+    return behind(reader, source)

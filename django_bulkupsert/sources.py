@@ -10,7 +10,7 @@ from django.db import models
 
 from .arrow import is_table
 from .csvs import CsvRows
-from .errors import OptionError
+from .errors import OptionError, RowError
 
 #: Rows of one pull weigh this many bytes at most, as far as samples tell: a chunk of rows with
 #: documents in them is shorter. Each is held a few times over, as texts and as what is sent.
@@ -31,12 +31,16 @@ class Source:
         is_empty: Whether there is none.
         is_done: Whether all rows were pulled, as far as that is known.
         is_held: Whether pulling runs no code of the caller's: the rows are there already.
+        sifts: Whether rows that can't be read are dropped, rather than refused.
+        dropped: Those that the last pull dropped, by their offsets in it.
     """
 
     first: Any = None
     is_empty = False
     is_done = False
     is_held = False
+    sifts = False
+    dropped: Mapping[int, RowError] = {}
 
     def pull(self, most: int | None) -> Sequence[Any]:
         """Return the next rows, ``most`` at most, or fewer if they are heavy; none at the end.
@@ -44,6 +48,10 @@ class Source:
         Without ``most`` all of them.
         """
         raise NotImplementedError
+
+    def picked(self, rows: Any, offsets: Sequence[int]) -> Any:
+        """Return some of the rows that were pulled."""
+        return [rows[offset] for offset in offsets]
 
     def line(self, index: int) -> int | None:  # noqa: ARG002
         """Return the line, from 1, on which a row of a file begins; None: there is no file."""

@@ -52,7 +52,7 @@ def made(model, rows, relation, part=None, created_by="old", **options) -> Upser
     write = plan.bind(source.reader)
     slots = slots_of(source.reader)
     rows = source.pull(None)
-    chunk = source.encode(rows, source.read(rows))
+    chunk = source.encode(source.read(rows))
     return Upsert(
         plan=plan,
         relation=relation(slots, chunk),

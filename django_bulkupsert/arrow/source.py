@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ..errors import OptionError
@@ -97,6 +97,10 @@ class ArrowSource(Source):
             if not self._batch.num_rows:
                 self._advance()
         return pa.Table.from_batches(pulled, self._reader.schema)
+
+    def picked(self, rows: Any, offsets: Sequence[int]) -> Any:
+        """Return some of the rows of a table."""
+        return rows.take(list(offsets))
 
 
 def fitting(batch: Any, most: int) -> tuple[Any, int]:

@@ -63,6 +63,10 @@ class ArrowValues(DrawnValues):
             reason = f"this {self.column.type} can't be read as {wanted(self.field)}"
             raise RowValueError(self.start + offset, self.field.name, reason) from error
 
+    def picked(self, offsets: Sequence[int]) -> ArrowValues:
+        """Return those at some offsets."""
+        return type(self)(self.column.take(list(offsets)), self.field, self.start)
+
     def __len__(self) -> int:
         return len(self.column)
 

@@ -6,7 +6,7 @@ import csv
 import zlib
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -24,12 +24,14 @@ class CsvSource(Source):
 
     Args:
         rows: The caller's.
+        sifts: Whether rows that can't be read are dropped, rather than refused.
 
     Raises:
         CsvError: The file has no header, or can't be read.
     """
 
-    def __init__(self, rows: CsvRows) -> None:
+    def __init__(self, rows: CsvRows, *, sifts: bool = False) -> None:
+        self.sifts = sifts
         self._opened = ExitStack()
         # Where a row does not begin on the line after the one before began: its index, its line.
         self._places, self._lines = array("q"), array("q")
@@ -49,12 +51,21 @@ class CsvSource(Source):
         columns = tuple(rows.columns.items())
         self.first = CsvHeader(self.names, columns, rows.ignore_extra, rows.null)
 
-    def _checked(self) -> Iterator[list[str]]:
+    def _checked(self) -> Iterator[list[str] | _Broken]:
         """Give the header and the rows; blank lines are none."""
         reader = self._reader
         line, index, ahead = 0, -1, 2  # the header is no row, and a row's line is 2 ahead of it
         try:
-            for record in reader:
+            while True:
+                record: list[str] | _Broken | None
+                try:
+                    record = next(reader, None)
+                except csv.Error as error:
+                    if not self.sifts or _is_open(error):
+                        raise
+                    record = _Broken(_reason(error))
+                if record is None:
+                    break
                 start, line = line + 1, reader.line_num
                 if not record:
                     continue
@@ -65,8 +76,8 @@ class CsvSource(Source):
                 index += 1
                 yield record
         except UNREADABLE as error:
-            opened = "unexpected end of data" in str(error)  # the row's own line tells more
-            at = line + 1 if opened else max(reader.line_num, line + 1)
+            # Where a quote was opened tells more than where the file ended.
+            at = line + 1 if _is_open(error) else max(reader.line_num, line + 1)
             raise CsvError(at, _reason(error)) from error
         finally:
             self.close()
@@ -87,20 +98,32 @@ class CsvSource(Source):
         """Return the next rows; see Source.
 
         Raises:
-            RowFieldsError: A row has more values than the header, or fewer.
+            RowFieldsError: A row has more values than the header, or fewer; unless rows are sifted.
             CsvError: The file can't be read.
         """
         records = self._walk.pull(most)
         self.is_done = self._walk.is_done
-        if set(map(len, records)) - {len(self.names)}:
-            offset = next(i for i, record in enumerate(records) if len(record) != len(self.names))
-            raise RowFieldsError(
-                self._pulled + offset,
-                None,
-                f"{len(records[offset])} values, where the header names {len(self.names)}",
-            )
-        self._pulled += len(records)
+        self.dropped = {}
+        wanted = len(self.names)
+        if set(map(len, records)) - {wanted}:
+            for offset, record in enumerate(records):
+                if len(record) == wanted:
+                    continue
+                reason = f"{len(record)} values, where the header names {wanted}"
+                if isinstance(record, _Broken):
+                    reason = record.reason
+                error = RowFieldsError(self._pulled + offset, None, reason)
+                if not self.sifts:
+                    raise error
+                self.dropped[offset] = error
+            records = [each for at, each in enumerate(records) if at not in self.dropped]
+        self._pulled += len(records) + len(self.dropped)
         return CsvBlock(len(records), list(zip(*records, strict=True)))
+
+    def picked(self, rows: Any, offsets: Sequence[int]) -> CsvBlock:
+        """Return some of the rows of a block."""
+        columns = [[column[offset] for offset in offsets] for column in rows.columns]
+        return CsvBlock(len(offsets), columns)
 
     def line(self, index: int) -> int:
         """Return the line, from 1, on which a row begins."""
@@ -112,6 +135,22 @@ class CsvSource(Source):
         self._opened.close()
 
 
+class _Broken(list[str]):
+    """A row that is no CSV: of no values."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
+
+    def __bool__(self) -> bool:
+        return True  # or it would be a blank line
+
+
+def _is_open(error: Exception) -> bool:
+    """Whether the file ended within quotes."""
+    return isinstance(error, csv.Error) and "unexpected end of data" in str(error)
+
+
 def _reason(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return f"not {error.encoding}: {error.reason}; pass the file's encoding"
@@ -119,6 +158,6 @@ def _reason(error: Exception) -> str:
         return "the compressed file is damaged, or cut short"
     if "field larger than field limit" in str(error):
         return f"{error}; csv.field_size_limit() raises it"
-    if "unexpected end of data" in str(error):
+    if _is_open(error):
         return "a quote that is opened in this row is never closed"
     return str(error)

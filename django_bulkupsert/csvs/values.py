@@ -87,6 +87,10 @@ class CsvValues(DrawnValues):
             reason = f"this text can't be read as {wanted(self.field)}"
             raise RowValueError(self.start + offset, self.field.name, reason) from error
 
+    def picked(self, offsets: Sequence[int]) -> CsvValues:
+        """Return those at some offsets."""
+        return CsvValues([self.held[offset] for offset in offsets], self.field, self.start)
+
     def __len__(self) -> int:
         return len(self.held)
 

@@ -66,7 +66,7 @@ class Call(Generic[PlanT, ResultT]):
         head = self.source.pull(None if asked else UNNEST_ROWS + 1)
         if not self.source.source.is_done:
             return self.staged(head)
-        chunk = self.source.encode(head, self.source.read(head))
+        chunk = self.source.encode(self.source.read(head))
         self.take(chunk)
         self.progress.at(self.source.count)
         if asked == "values" or (asked is None and (chunk.has_cells or chunk.count == 1)):
@@ -104,25 +104,33 @@ class Call(Generic[PlanT, ResultT]):
         with self._atomic(), self.connection.cursor() as cursor:
             nested = bool(self.connection.savepoint_ids)
             self.begin(cursor)
-            staging = StagingRelation(self.connection, cursor, self.slots)
+            staging = self.stage(cursor)
             self.load(staging, rows)
             staging.finish(self.key)
-            try:
-                with self._atomic():
-                    result = self.merge(cursor, staging)
-            except IntegrityError as error:
-                self.blame(error, staging)
-                raise
-            except DataError as error:
-                self.blame_value(error, staging)
-                raise
-            except ProgrammingError as error:
-                self.blame_key(error, staging)
-                raise
+            result = self.merged(cursor, staging)
             if nested:
                 staging.drop()
             self.progress.done()
             return result
+
+    def stage(self, cursor: Any) -> StagingRelation:
+        """Return the staging table."""
+        return StagingRelation(self.connection, cursor, self.slots)
+
+    def merged(self, cursor: Any, staging: StagingRelation) -> ResultT:
+        """Write the rows that a staging table holds."""
+        try:
+            with self._atomic():
+                return self.merge(cursor, staging)
+        except IntegrityError as error:
+            self.blame(error, staging)
+            raise
+        except DataError as error:
+            self.blame_value(error, staging)
+            raise
+        except ProgrammingError as error:
+            self.blame_key(error, staging)
+            raise
 
     def load(self, sink: Sink, rows: Sequence[Any] = ()) -> None:
         """Send all of the input, chunk by chunk; each is encoded while the last one is sent.
@@ -144,9 +152,9 @@ class Call(Generic[PlanT, ResultT]):
                     loading.send()
                 else:
                     loading.wait()
-                columns = source.read(rows)
+                block = source.read(rows)
                 loading.send()
-                chunk = source.encode(rows, columns, loading.wait)
+                chunk = source.encode(block, loading.wait)
                 self.take(chunk)
                 loading.add(chunk)  # and the connection is free
                 self.progress.at(source.count)

@@ -17,8 +17,8 @@ from ..rows import told_by_line
 from ..sources import check_rows
 from . import mixed
 from .inherited import InheritedCall
+from .opening import opened
 from .progress import Progress
-from .upsert import opened
 
 
 def run(model: Model, rows: Any, options: UpsertOptions, using: str) -> UpsertResult:

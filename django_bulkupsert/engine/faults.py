@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
 from django.db import DatabaseError, DataError, IntegrityError, ProgrammingError
 
+from ..columns import Column
 from ..driver import diagnostics
 from ..errors import (
     DuplicateKeysError,
@@ -17,7 +19,7 @@ from ..errors import (
 from ..plans.upsert import UpsertPlan
 from ..relations import Relation
 from ..result import UpsertResult
-from ..statements.questions import duplicates, first_null, first_too_long
+from ..statements.questions import duplicates, first_too_long, nulls
 from ..statements.upsert import Upsert
 from .call import Call
 
@@ -98,6 +100,19 @@ class Faults(Call[UpsertPlan, UpsertResult]):
 
     def blame(self, error: IntegrityError, relation: Relation) -> None:
         """Raise the error that names the row that a NOT NULL constraint refuses."""
+        over = self.upsert(relation, None)
+        for column, reason, new in self.null_reasons(error, over):
+            index = None
+            with suppress(DatabaseError), self.connection.cursor() as cursor:
+                over.execute(cursor, nulls(over, column, new=new, most=1))
+                index = (cursor.fetchone() or [None])[0]
+            if index is not None:
+                raise RowConstraintError(index, column.field.name, reason) from error
+
+    def null_reasons(
+        self, error: IntegrityError, over: Upsert
+    ) -> Iterator[tuple[Column, str, bool]]:
+        """Give the columns that a NOT NULL constraint may mean, why, and if of new rows only."""
         found = self.null_refused(error)
         if found is None:
             return
@@ -111,14 +126,6 @@ class Faults(Call[UpsertPlan, UpsertResult]):
             "not given, and a row that is new needs it: the field has no default and takes no NULL",
         )
         for column, reason in reasons.items():
-            if column.field.column != found.column:
-                continue
-            over = self.upsert(relation, None)
-            # A row whose stored row is left alone, or lends the value, is not the one.
-            new = column in reader.missing or over.leaves
-            index = None
-            with suppress(DatabaseError), self.connection.cursor() as cursor:
-                over.execute(cursor, first_null(over, column, new=new))
-                index = cursor.fetchone()[0]
-            if index is not None:
-                raise RowConstraintError(index, column.field.name, reason) from error
+            if column.field.column == found.column:
+                # A row whose stored row is left alone, or lends the value, is not the one.
+                yield column, reason, column in reader.missing or over.leaves

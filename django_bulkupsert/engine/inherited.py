@@ -195,7 +195,8 @@ class InheritedCall:
                     old = {name: kept.old.get(f) for name, f in self.plan.returning.items()}
             wanted = self.plan.options.returning_old and there
             rows.append(ReturnedRow(index, values, told.status, old if wanted else None))
-        return UpsertResult(**counts, rows=rows if self.plan.returning else ())
+        told_of: Any = counts  # by the names of statuses
+        return UpsertResult(**told_of, rows=rows if self.plan.returning else ())
 
     def _take_over(self, row: Any, found: Any) -> None:
         """Tell an instance that was left out what is stored: its keys, and what was asked for."""

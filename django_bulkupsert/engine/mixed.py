@@ -16,9 +16,9 @@ from ..plans.options import UpsertOptions
 from ..plans.upsert import UpsertPlan
 from ..readers import reader_of
 from ..readers.base import described
-from ..result import ReturnedRow, UpsertResult
+from ..result import Rejected, ReturnedRow, UpsertResult
+from .opening import opened
 from .progress import Part, Progress
-from .upsert import opened
 
 
 def run(plan: UpsertPlan, rows: Iterable[Any], progress: Progress) -> UpsertResult:
@@ -53,6 +53,7 @@ def run(plan: UpsertPlan, rows: Iterable[Any], progress: Progress) -> UpsertResu
     }
     result = UpsertResult()
     returned: list[ReturnedRow] = []
+    rejected: list[Rejected] = []
     before = 0
     with transaction.atomic(using=plan.connection.alias):
         for given, indexes in groups.items():
@@ -62,9 +63,14 @@ def run(plan: UpsertPlan, rows: Iterable[Any], progress: Progress) -> UpsertResu
                 some = UpsertResult() if call is None else call.run()
             before += len(indexes)
             returned += [replace(row, index=indexes[row.index]) for row in some.rows]
-            result += replace(some, rows=())
+            rejected += [replace(row, index=indexes[row.index]) for row in some.rejected]
+            result += replace(some, rows=(), rejected=())
         progress.done()
-    return replace(result, rows=sorted(returned, key=lambda row: row.index) or ())
+    return replace(
+        result,
+        rows=sorted(returned, key=lambda row: row.index) or (),
+        rejected=sorted(rejected, key=lambda row: row.index),
+    )
 
 
 def _check_given(plan: UpsertPlan, groups: Iterable[frozenset[Field]]) -> None:

@@ -16,7 +16,7 @@ from ..marks import Marks
 from ..plans.upsert import UpsertPlan
 from ..relations import Relation, TransformedRelation
 from ..result import STATUSES, ReturnedRow, Status, UpsertResult
-from ..rows import Chunk, Rows, SeenKeys, open_rows
+from ..rows import Chunk, Rows, SeenKeys
 from ..server import created_by, has_citus
 from ..sql import Fragment
 from ..statements.matched import MatchedUpsert
@@ -26,12 +26,6 @@ from ..statements.upsert import Upsert
 from .bound import Bound
 from .faults import Faults
 from .progress import Progress
-
-
-def opened(plan: UpsertPlan, rows: Iterable[Any], progress: Progress) -> UpsertCall | None:
-    """Return the call for rows of one kind, or None where there is no row."""
-    source = open_rows(plan.model, rows, plan.fields, plan.column, plan.readers)
-    return None if source is None else UpsertCall(plan, source, progress)
 
 
 class UpsertCall(Faults):
@@ -114,9 +108,16 @@ class UpsertCall(Faults):
             raise
         if upsert.per_row:
             return self._take_rows(cursor, upsert)
+        return self._take_counts(cursor, upsert, self.size(upsert.part))
+
+    def size(self, part: bool | None) -> int:
+        """Return how many rows a statement is over: all, or those with a primary key or without."""
         source = self.source
-        rows = {None: source.count, True: source.with_pk, False: source.without_pk}
-        return self._take_counts(cursor, upsert, rows[upsert.part])
+        return {None: source.count, True: source.with_pk, False: source.without_pk}[part]
+
+    def place(self, ordinal: int) -> int:
+        """Return the place in the input of the row with a number."""
+        return ordinal
 
     def upsert(self, relation: Relation, part: bool | None) -> Upsert:
         """Return the statement of a part of the rows."""
@@ -185,13 +186,13 @@ class UpsertCall(Faults):
         if rows and rows[0][1] is None:
             raise self.duplicates(cursor, upsert)
         codes = list(map(itemgetter(1), rows))
-        counts = {status.value: codes.count(code) for code, status in enumerate(STATUSES)}
+        counts = [codes.count(code) for code in range(len(STATUSES))]
         claimed = {row[0]: row for row in rows}
         # What was written under another key than its row's is no input row's: that one seems
         # to be skipped.
         if claimed.pop(None, None) is not None:
             strays = [row for row in rows if row[0] is None]
-            counts[Status.SKIPPED.value] -= len(strays)
+            counts[Status.SKIPPED.code] -= len(strays)
             self._claim(strays, claimed)
         if upsert.matches and None in map(itemgetter(2), claimed.values()):
             lost = {ordinal for ordinal, row in claimed.items() if row[2] is None}
@@ -205,9 +206,9 @@ class UpsertCall(Faults):
             # In the order of the rows, which lie side by side in memory.
             known = map(claimed.get, range(self.source.count))
             self.marks.outcomes += [row for row in known if row and row[2] is not None]
-        return UpsertResult(
-            **counts, rows=self._returned(claimed) if self.plan.returning is not None else ()
-        )
+        created, updated, unchanged, skipped = counts
+        returned = self._returned(claimed) if self.plan.returning is not None else ()
+        return UpsertResult(created, updated, unchanged, skipped, returned)
 
     def _claim(self, strays: Iterable[Sequence[Any]], claimed: dict[int, Sequence[Any]]) -> None:
         """Give written rows whose key a trigger has changed to the rows that matched them."""
@@ -238,5 +239,6 @@ class UpsertCall(Faults):
         for index in sorted(rows):
             row = rows[index]
             old = values(row, before) if self.olds and row[-1] else None
-            returned.append(ReturnedRow(index, values(row, first), STATUSES[row[1]], old))
+            place = self.place(index)
+            returned.append(ReturnedRow(place, values(row, first), STATUSES[row[1]], old))
         return returned

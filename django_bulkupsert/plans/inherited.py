@@ -63,6 +63,7 @@ class InheritedPlan:
     def _check(self) -> None:
         check_options(self.options)
         used = [name for name in REFUSED if getattr(self.options, name) not in (None, False)]
+        used += ["on_error"] if self.options.on_error != "raise" else []
         if used:
             raise OptionError(
                 f"{listing(used)} can't be used with {self.label}, which keeps its fields in "

@@ -18,6 +18,7 @@ SWITCHES = (
     "returning_old",
     "mixed_keys",
     "preserve_sequence",
+    "validate",
 )
 
 
@@ -40,6 +41,8 @@ class UpsertOptions:
     mixed_keys: bool = False
     preserve_sequence: bool = False
     lock: str | None = None
+    on_error: str = "raise"
+    validate: bool = False
     progress: Callable[[int, int | None], object] | None = None
     strategy: str | None = None
 
@@ -83,6 +86,13 @@ def check_options(options: UpsertOptions) -> None:
         raise OptionError(f"duplicates is 'error', 'first' or 'last', not {options.duplicates!r}")
     if options.lock not in (None, "table"):
         raise OptionError(f"lock is None or 'table', not {options.lock!r}")
+    if options.on_error not in ("raise", "collect"):
+        raise OptionError(f"on_error is 'raise' or 'collect', not {options.on_error!r}")
+    if options.on_error == "collect" and options.strategy not in (None, "copy"):
+        raise OptionError(
+            f"on_error='collect' stages the rows, so strategy={options.strategy!r} can't be taken; "
+            "leave it out, or pass 'copy'"
+        )
     if options.returning_old and not options.returning:
         raise OptionError("returning_old needs returning, which names the fields")
     unknown = options.ignore_conflicts and not matches

@@ -177,6 +177,11 @@ class UpsertPlan(Plan):
     # What is asked ------------------------------------------------------------------------
 
     @property
+    def collects(self) -> bool:
+        """Whether rows that can't be stored are left out, rather than refused."""
+        return self.options.on_error == "collect"
+
+    @property
     def arbitrates(self) -> bool:
         """Whether ON CONFLICT finds the stored row: an index has the key once."""
         return self.target is not None and self.target.is_unique and bool(self.key)

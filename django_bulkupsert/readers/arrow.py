@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db.models import JSONField
 
-from ..arrow import Header
+from ..arrow import UNREADABLE, Header
 from ..arrow.values import ArrowDocuments, ArrowValues, is_json
 from ..columns import Column
 from ..errors import RowFieldsError
@@ -31,6 +31,12 @@ class ArrowReader(GivenReader):
     def is_plain(self, rows: Any) -> bool:  # noqa: ARG002
         """Whether reading these rows is sure to run no code of the caller's."""
         return not self._asks
+
+    def _held(self, rows: Any, offset: int, at: int) -> Any:
+        try:
+            return rows.column(self.names[at].name)[offset].as_py()
+        except UNREADABLE:
+            return None
 
     def _columns(self, rows: Any, start: int) -> list[Sequence[Any]]:
         return [

@@ -132,6 +132,10 @@ class Reader:
         """Whether reading these rows is sure to run no code of the caller's."""
         return False
 
+    def held(self, rows: Any, offset: int, name: str) -> Any:  # noqa: ARG002
+        """Return what a row holds for what is called so; None, if that is not known."""
+        return None
+
     def read(self, rows: Sequence[Any], start: int) -> list[Sequence[Any]]:
         """Return the values of each carried column; ``start`` is the first row's index."""
         raise NotImplementedError

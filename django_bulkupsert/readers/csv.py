@@ -29,6 +29,9 @@ class CsvReader(GivenReader):
         """Whether reading these rows is sure to run no code of the caller's."""
         return not self._asks
 
+    def _held(self, rows: Any, offset: int, at: int) -> Any:
+        return rows.columns[self.places[at]][offset]
+
     def _columns(self, rows: Any, start: int) -> list[Sequence[Any]]:
         return [
             values(rows, place, named, self.header.null, start)
@@ -60,7 +63,7 @@ class CsvUpdateReader(UpdateReader):
             each: RelatedKeys(each, alias) for _, each in self.named if each.path is not None
         }
 
-    def held(self, rows: Any, start: int) -> list[Sequence[Any]]:
+    def attributes_of(self, rows: Any, start: int) -> list[Sequence[Any]]:
         """Return the values of each carried column; see UpdateReader."""
         columns: list[Sequence[Any]] = []
         for place, named in self.named:

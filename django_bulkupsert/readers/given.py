@@ -89,6 +89,17 @@ class GivenReader(Reader):
     def _columns(self, rows: Sequence[Any], start: int) -> list[Sequence[Any]]:
         raise NotImplementedError
 
+    def held(self, rows: Any, offset: int, name: str) -> Any:
+        """Return what a row holds for a field, or for what it is given by; see Reader."""
+        for at, named in enumerate(self.names):
+            if name in (named.name, named.field.name):
+                return self._held(rows, offset, at)
+        return None
+
+    def _held(self, rows: Any, offset: int, at: int) -> Any:
+        """Return what a row holds at a place among its names."""
+        return rows[offset][at]
+
     def read(self, rows: Sequence[Any], start: int) -> list[Sequence[Any]]:
         """Return the values of each carried column."""
         read = self._columns(rows, start)
@@ -166,6 +177,9 @@ class MappingReader(GivenReader):
         except KeyError:
             self._check_keys(rows, rows, start)
             raise
+
+    def _held(self, rows: Any, offset: int, at: int) -> Any:
+        return rows[offset].get(self.keys[at])
 
     def _check_keys(self, some: Sequence[Any], rows: Sequence[Any], start: int) -> None:
         keys = set(self.keys)

@@ -35,6 +35,11 @@ class InstanceReader(Reader):
         asks = self._asks_fields or self.related
         return not asks and set(map(type, rows)) == {self.model} and self.attributes.is_plain
 
+    def held(self, rows: Any, offset: int, name: str) -> Any:
+        """Return what an instance holds for a field; see Reader."""
+        field: Any = self.model._meta.get_field(name)
+        return vars(rows[offset]).get(field.attname)
+
     def read(self, rows: Sequence[Any], start: int) -> list[Sequence[Any]]:
         """Return the values of each carried column."""
         check_types(rows, start, self._takes, f"{self.model._meta.label} instances are written")

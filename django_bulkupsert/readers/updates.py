@@ -54,14 +54,14 @@ class UpdateReader(Reader):
 
     def read(self, rows: Sequence[Any], start: int) -> list[Sequence[Any]]:
         """Return the values of each carried column."""
-        columns = self.held(rows, start)
+        columns = self.attributes_of(rows, start)
         if self.by_pk:
             for values in columns[: self.matched]:
                 if None in values:
                     raise _without_pk(start + list(values).index(None))
         return columns
 
-    def held(self, rows: Sequence[Any], start: int) -> list[Sequence[Any]]:
+    def attributes_of(self, rows: Sequence[Any], start: int) -> list[Sequence[Any]]:
         """Return what the rows hold for each carried column."""
         check_types(
             rows, start, self._takes, f"bulk_update() takes {self.model._meta.label} instances"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from .base import Relation
 from .loading import Loading, Sink
+from .sieved import SievedStaging
 from .slots import Slot, slots_of
-from .staging import StagingRelation, find_fault
+from .staging import StagedPart, StagingRelation, find_fault
 from .transformed import TransformedRelation
 from .unnest import UnnestRelation
 from .values import ValuesRelation
@@ -16,8 +17,10 @@ __all__ = [
     "UNNEST_ROWS",
     "Loading",
     "Relation",
+    "SievedStaging",
     "Sink",
     "Slot",
+    "StagedPart",
     "StagingRelation",
     "TransformedRelation",
     "UnnestRelation",

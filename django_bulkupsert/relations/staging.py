@@ -173,6 +173,40 @@ class StagingRelation(Relation):
         return compose("SELECT * FROM {name}", name=self.name)
 
 
+class StagedPart(Relation):
+    """Some of the rows of a staging table.
+
+    Args:
+        whole: The staging table.
+        low: The least number that a row of the part has.
+        high: The number that the first row after it has.
+    """
+
+    exact_types = True
+
+    def __init__(self, whole: StagingRelation, low: int, high: int) -> None:
+        self.whole = whole
+        self.bounds = {"low": raw(str(low)), "high": raw(str(high))}
+
+    def prelude(self) -> Fragment:
+        """Return no CTE: the table is read as it is."""
+        return EMPTY
+
+    def source(self) -> Fragment:
+        """Return the FROM item, known as bu_r."""
+        return compose("({select}) AS bu_r", select=self.select())
+
+    inline = source
+
+    def select(self) -> Fragment:
+        """Return the query of all rows."""
+        return compose(
+            "SELECT * FROM {name} WHERE ord >= {low} AND ord < {high}",
+            name=self.whole.name,
+            **self.bounds,
+        )
+
+
 def _typed(slot: Slot) -> Fragment:
     if slot.is_flag:
         return raw("true")

@@ -65,13 +65,14 @@ def lookup(over: Upsert) -> Fragment:
     )
 
 
-def first_null(over: Keyed, column: Column, *, new: bool) -> Fragment:
-    """Return: the position of the first row that gives no value for a column, or NULL.
+def nulls(over: Keyed, column: Column, *, new: bool, most: int | None = None) -> Fragment:
+    """Return: the positions of rows that give no value for a column, in order.
 
     Args:
         over: The rows.
         column: The column.
         new: Whether only rows that match no stored row count.
+        most: How many are wanted; None: all.
     """
     conditions = [raw("true")]
     source = over.relation.source()
@@ -86,10 +87,11 @@ def first_null(over: Keyed, column: Column, *, new: bool) -> Fragment:
             matched=over.matched(),
         )
     return compose(
-        "{prelude}SELECT min(bu_r.ord) FROM {source} WHERE {conditions}",
+        "{prelude}SELECT bu_r.ord FROM {source} WHERE {conditions} ORDER BY 1 LIMIT {most}",
         prelude=over.prelude(),
         source=source,
         conditions=join(AND, conditions),
+        most=raw("ALL" if most is None else str(most)),
     )
 
 

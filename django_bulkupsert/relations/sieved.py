@@ -1,0 +1,67 @@
+"""A staging table that takes the rows that it can, and says which it can't."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..encode import Texts
+from ..errors import RowError
+from ..rows import Chunk
+from .slots import Slot
+from .staging import StagingRelation
+
+
+class SievedStaging(StagingRelation):
+    """A staging table that leaves out the rows that COPY refuses.
+
+    Args:
+        connection: The connection.
+        cursor: The cursor.
+        slots: The columns.
+        reject: Takes the number of such a row, the error, and the value.
+    """
+
+    def __init__(
+        self,
+        connection: Any,
+        cursor: Any,
+        slots: Sequence[Slot],
+        reject: Callable[[int, RowError, Any], None],
+    ) -> None:
+        super().__init__(connection, cursor, slots)
+        self.reject = reject
+
+    def copy(self, chunk: Chunk, lines: bytes) -> None:
+        """Send the lines of a chunk, but for those that are refused."""
+        while chunk.count:
+            self.cursor.execute("SAVEPOINT bulkupsert_chunk")
+            try:
+                super().copy(chunk, lines)
+            except RowError as error:
+                self.cursor.execute("ROLLBACK TO SAVEPOINT bulkupsert_chunk")
+                offset = error.index - chunk.start
+                self.reject(error.index, error, self._value(chunk, error))
+                before = _part(chunk, 0, offset)
+                if before.count:  # the server has read these
+                    super().copy(before, self.lines(before))
+                chunk = _part(chunk, offset + 1, chunk.count)
+                lines = self.lines(chunk) if chunk.count else b""
+            else:
+                chunk = _part(chunk, 0, 0)
+            self.cursor.execute("RELEASE SAVEPOINT bulkupsert_chunk")
+
+    def _value(self, chunk: Chunk, error: RowError) -> str | None:
+        for slot, held in zip(self.slots, chunk.texts, strict=True):
+            if slot.column.field.name == error.field and not slot.is_flag:
+                return held.values[error.index - chunk.start]
+        return None
+
+
+def _part(chunk: Chunk, low: int, high: int) -> Chunk:
+    """Return some of a chunk's rows, without what COPY can't carry."""
+    texts_ = [
+        Texts(held.values[low:high], held.nulls, held.escape, held.quote, sure=held.sure)
+        for held in chunk.texts
+    ]
+    return Chunk(chunk.start + low, high - low, texts_)

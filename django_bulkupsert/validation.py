@@ -1,0 +1,46 @@
+"""Values looked at as ``full_clean()`` would: blanks, choices and validators, column by column."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import models
+
+from .errors import RowValueError
+from .readers import Reader
+
+
+def validate(reader: Reader, columns: Sequence[Sequence[Any]], start: int) -> None:
+    """Check the values that rows give, column by column; an SQL expression is not looked at.
+
+    Whether the object is there that a foreign key points to, and what is unique, is not asked: the
+    database knows.
+
+    Raises:
+        RowValueError: A field's own ``clean()`` refuses a value, with its words.
+    """
+    for column, held in zip(reader.carried, columns, strict=True):
+        field: Any = column.field
+        if field not in reader.given:
+            continue
+        for offset, value in enumerate(held):
+            if (field.blank and value in field.empty_values) or hasattr(
+                value, "resolve_expression"
+            ):
+                continue
+            try:
+                _clean(field, value)
+            except ValidationError as error:
+                reason = " ".join(error.messages)
+                raise RowValueError(start + offset, field.name, reason) from error
+
+
+def _clean(field: Any, value: Any) -> None:
+    read = field.to_python(value)
+    if field.is_relation:
+        models.Field.validate(field, read, None)  # its own would query
+    else:
+        field.validate(read, None)
+    field.run_validators(read)
