@@ -6,6 +6,7 @@ import base64
 import binascii
 import datetime
 import decimal
+import re
 import uuid
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -34,6 +35,11 @@ BOOLEANS = {
 #: Fields of django.contrib.postgres whose values the server may read, by what those begin with:
 #: in Django's own form they are JSON.
 _LITERALS = {"ArrayField": "{", "HStoreField": '"', "RangeField": "[(e"}
+
+#: How PostgreSQL writes an interval; one of months, or of more than 24 hours, is no timedelta's.
+_INTERVAL = re.compile(
+    r"(?=.)([+-]?\d+ (year|mon|day)s? ?)*([+-]?\d+:\d\d:\d\d(\.\d{1,6})?)?", re.ASCII
+)
 
 
 class CsvValues(DrawnValues):
@@ -99,6 +105,8 @@ def is_literal(field: Any) -> Callable[[str], bool]:
     """Return what tells whether a text is the server's own form of a field's value."""
     if type(field) is models.JSONField:
         return lambda _: True
+    if type(field) is models.DurationField:
+        return lambda text: _INTERVAL.fullmatch(text) is not None
     for kind in type(field).__mro__:
         starts = _LITERALS.get(kind.__name__)
         if starts and kind.__module__.startswith("django.contrib.postgres."):
