@@ -6,6 +6,7 @@ Everything above this module is the same for both.
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -59,6 +60,34 @@ def copy_in(connection: Any, cursor: Any, statement: Fragment, data: bytes) -> i
         else:
             cursor.copy_expert(text, io.BytesIO(data), len(data) + 1)  # in one piece
     return int(cursor.rowcount)
+
+
+def copy_out(
+    connection: Any, cursor: Any, statement: Fragment, take: Callable[[bytes], object]
+) -> None:
+    """Run ``COPY .. TO STDOUT``, and have each row of its output, as bytes, taken.
+
+    The cursor is Django's, so what wraps or logs its queries sees this one too.
+    """
+    text = statement.plain()
+    with connection.wrap_database_errors:
+        if is_psycopg3:
+            with cursor.copy(text) as copy:
+                for data in copy:
+                    take(data)
+        else:
+            cursor.copy_expert(text, _Taker(take))
+
+
+class _Taker:
+    """A file of bytes, as psycopg2 wants one."""
+
+    def __init__(self, take: Callable[[bytes], object]) -> None:
+        self.write = take
+
+    def read(self, size: int = -1) -> bytes:
+        """Read nothing: psycopg2 wants the method, not what it does."""
+        raise NotImplementedError(f"{size} bytes of a file that is written")
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,15 @@ METHODS = [*NAMES, *(f"a{name}" for name in NAMES)]
 #: A module imports only from those below it; one line is one level.
 LEVELS = [
     ["__init__", "apps", "operations"],
+    [
+        "management.__init__",
+        "management.commands.__init__",
+        "management.commands.bulkexport",
+        "management.commands.bulkupsert",
+    ],
+    ["commands.export", "commands.load"],
+    ["commands.interrupts", "commands.summary", "commands.targets"],
+    ["commands.__init__", "commands.progress", "commands.refusals", "commands.sample"],
     ["functions"],
     ["managers"],
     ["async_methods", "methods"],

@@ -1,0 +1,102 @@
+"""A file's rows written, or as if."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import stat
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import IO, Any
+
+from django.db import connections, transaction
+
+from ..csvs import CsvRows
+from ..functions import bulk_upsert
+from .interrupts import interruptible
+from .progress import Watched
+from .sample import sample
+from .summary import Summary
+
+#: Characters that a value may have: more than PostgreSQL's may.
+LONGEST = 2**31 - 1
+
+
+@contextmanager
+def opened(path: str, again: bool) -> Iterator[Watched]:
+    """Open a file of bytes; ``-`` is stdin.
+
+    Args:
+        path: The file's.
+        again: Whether it is to be read more than once. What can't be is copied to the disk.
+    """
+    with ExitStack() as stack:
+        file: IO[bytes] = sys.stdin.buffer if path == "-" else stack.enter_context(open(path, "rb"))
+        if again and not file.seekable():
+            copy = stack.enter_context(tempfile.TemporaryFile())
+            shutil.copyfileobj(file, copy)
+            copy.seek(0)
+            file = copy
+        yield Watched(file, _size(file))
+
+
+def _size(file: IO[bytes]) -> int | None:
+    try:
+        found = os.fstat(file.fileno())
+    except OSError:
+        return None  # it is none of the system's
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+@contextmanager
+def long_values() -> Iterator[None]:
+    """Let values be as long as PostgreSQL's; Python's limit is 128 KB."""
+    before = csv.field_size_limit(LONGEST)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
+def load(
+    queryset: Any,
+    rows: Callable[[IO[bytes] | Watched], CsvRows],
+    file: Watched,
+    options: Mapping[str, Any],
+    dry_run: bool,
+) -> Summary:
+    """Upsert the rows of a file, all or none.
+
+    Args:
+        queryset: One of the model, and of the database.
+        rows: Makes rows of an open file.
+        file: The file.
+        options: The keywords of the call.
+        dry_run: Whether all is undone at the end, and some of it shown.
+    """
+    alias, model = queryset.db, queryset.model
+    connection = connections[alias]
+    connection.ensure_connection()
+    found = None
+    start = time.perf_counter()
+    with interruptible(connection) as last, transaction.atomic(alias):
+        with transaction.atomic(alias):
+            result = bulk_upsert(queryset, rows(file), **options)
+            if dry_run:
+                connection.check_constraints()  # as the commit would
+                transaction.set_rollback(True, alias)
+        seconds = time.perf_counter() - start
+        if dry_run:
+            file.file.seek(0)
+            with transaction.atomic(alias):
+                found = sample(queryset, rows(file.file), options)
+                transaction.set_rollback(True, alias)
+        else:
+            last()
+    if not dry_run:
+        seconds = time.perf_counter() - start
+    return Summary(model._meta.label, alias, result, seconds, found)

@@ -1,0 +1,122 @@
+"""What stops a command: errors as one line and an exit status, and names that must be known."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+
+from django.apps import apps
+from django.core.exceptions import FieldError, ValidationError
+from django.core.management.base import CommandError
+from django.db import Error, connections
+
+from ..errors import BulkUpsertError, UnsupportedDatabase, listing
+from ..names import Model
+
+#: The exit status of a call that is refused, and of one that is interrupted.
+REFUSED, INTERRUPTED = 2, 130
+
+#: What errors call the options of the methods, and how the command line says them.
+_FLAGS = (
+    (r"\bcolumns= says\b", "--map says"),
+    (r"^columns(?=:| names)", "--map"),
+    (r"\bignore_extra=True\b", "--ignore-extra"),
+    (r"\bignore_conflicts(=True)?", "--ignore-conflicts"),
+    (r"\bduplicates='first' or 'last'", "--duplicates first or last"),
+    (r"\bunique_fields\b", "--unique"),
+    (r"\bmatch_fields\b", "--match"),
+    (r"\bupdate_fields\b", "--update"),
+    (r"\bwhere\b(?= and|$)", "--where-newer"),
+    (r"pass the file's encoding", "--encoding says what it is"),
+)
+
+
+@contextmanager
+def refusals(interrupted: str) -> Iterator[None]:
+    """Turn errors into a command's: one line, and the exit status.
+
+    Args:
+        interrupted: What is to be said of Ctrl-C.
+
+    Raises:
+        CommandError: Something was refused, or interrupted.
+    """
+    try:
+        yield
+    except BulkUpsertError as error:
+        raise CommandError(_spoken(error), returncode=REFUSED) from error
+    except OSError as error:
+        where = "" if error.filename is None else f"{error.filename}: "
+        raise CommandError(f"{where}{error.strerror or error}", returncode=REFUSED) from error
+    except (Error, FieldError, ValidationError) as error:
+        raise CommandError(_line(error), returncode=REFUSED) from error
+    except KeyboardInterrupt as error:
+        raise CommandError(interrupted, returncode=INTERRUPTED) from error
+
+
+def _line(error: Exception) -> str:
+    """Return a message in one line; the server's are of several, with wide gaps."""
+    lines = error.messages if isinstance(error, ValidationError) else str(error).splitlines()
+    return " ".join(re.sub(r"^([A-Z]+:)  ", r"\1 ", line.strip()) for line in lines)
+
+
+def _spoken(error: Exception) -> str:
+    text = _line(error)
+    for pattern, flag in _FLAGS:
+        text = re.sub(pattern, flag, text)
+    return text
+
+
+def model_named(label: str) -> Model:
+    """Return the model that ``app.Model`` names.
+
+    Raises:
+        CommandError: There is none.
+    """
+    try:
+        return apps.get_model(label)
+    except (LookupError, ValueError):
+        known = [model._meta.label for model in apps.get_models(include_auto_created=True)]
+        near = get_close_matches(label, known, n=3)
+        hint = f"did you mean {listing(near)}?" if near else "a model is named as app.Model"
+        raise CommandError(f"there is no model {label!r}; {hint}", returncode=REFUSED) from None
+
+
+def check_alias(alias: str) -> None:
+    """Check that there is a database of this alias, and that it is PostgreSQL.
+
+    Raises:
+        CommandError: There is none.
+        UnsupportedDatabase: It is another.
+    """
+    if alias not in connections:
+        known = listing(map(repr, connections))
+        raise CommandError(
+            f"there is no database alias {alias!r}; the settings have {known}", returncode=REFUSED
+        )
+    vendor = connections[alias].vendor
+    if vendor != "postgresql":
+        raise UnsupportedDatabase(alias, vendor)
+
+
+def names_in(given: list[str] | None) -> list[str] | None:
+    """Return the names of an option that may be repeated, and may hold several with commas."""
+    if given is None:
+        return None
+    return [name.strip() for each in given for name in each.split(",") if name.strip()]
+
+
+def pairs_in(given: list[str] | None, option: str) -> list[tuple[str, str]]:
+    """Return the pairs of an option that is written ``left=right``.
+
+    Raises:
+        CommandError: One has no ``=``.
+    """
+    for each in given or ():
+        if "=" not in each:
+            raise CommandError(
+                f"{option} is written as NAME=VALUE, not {each!r}", returncode=REFUSED
+            )
+    return [(left, right) for left, _, right in (each.rpartition("=") for each in given or ())]

@@ -1,0 +1,96 @@
+"""What a command did, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.serializers.json import DjangoJSONEncoder
+
+from ..result import UpsertResult
+from .sample import Sample
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What became of a file's rows.
+
+    Attributes:
+        model: The model's label.
+        database: The database's alias.
+        result: The counts.
+        seconds: How long it took.
+        sample: Of a dry run: what would change, in some rows; else None.
+    """
+
+    model: str
+    database: str
+    result: UpsertResult
+    seconds: float
+    sample: Sample | None = None
+
+    @property
+    def rate(self) -> float:
+        """Rows a second."""
+        return self.result.total / self.seconds if self.seconds else 0.0
+
+    def as_json(self) -> str:
+        """Return one JSON object."""
+        result = self.result
+        said: dict[str, Any] = {
+            "model": self.model,
+            "database": self.database,
+            "dry_run": self.sample is not None,
+            "created": result.created,
+            "updated": result.updated,
+            "unchanged": result.unchanged,
+            "skipped": result.skipped,
+            "seconds": round(self.seconds, 3),
+            "rows_per_second": round(self.rate),
+        }
+        if self.sample is not None:
+            said["sample"] = self.sample.as_dict()
+        return json.dumps(said, cls=_Encoder)
+
+    def write(self, out: Any) -> None:
+        """Write a table, and the sample below it."""
+        result = self.result
+        head = ["created", "updated", "unchanged", "skipped", "seconds", "rows/s"]
+        counts = [result.created, result.updated, result.unchanged, result.skipped]
+        row = [*(f"{count:,}" for count in counts), f"{self.seconds:.2f}", f"{self.rate:,.0f}"]
+        _table(out, head, row)
+        if self.sample is not None:
+            for line in self.sample.lines():
+                out.write(line)
+            out.write("Dry run: nothing was written.")
+
+
+def _table(out: Any, head: Sequence[str], row: Sequence[str]) -> None:
+    """Write a table of one row, by rich where it is there."""
+    widths = [max(map(len, pair)) for pair in zip(head, row, strict=True)]
+    try:
+        from rich.console import Console
+        from rich.table import Table
+    except ImportError:
+        for cells in (head, row):
+            padded = (cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+            out.write("  ".join(padded))
+        return
+    table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
+    for name in head:
+        table.add_column(name, justify="right")
+    table.add_row(*row)
+    console = Console(file=getattr(out, "_out", out), highlight=False)
+    console.print(table)
+
+
+class _Encoder(DjangoJSONEncoder):
+    """Django's; what it doesn't know is a text."""
+
+    def default(self, value: Any) -> Any:  # the name is json's
+        try:
+            return super().default(value)
+        except TypeError:
+            return bytes(value).hex() if isinstance(value, bytes | memoryview) else str(value)

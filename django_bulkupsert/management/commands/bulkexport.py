@@ -1,0 +1,134 @@
+"""``manage.py bulkexport``: a model's rows as a CSV file, for bulkupsert to take back."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connections, router
+
+from ...commands.export import export, exported
+from ...commands.interrupts import interruptible
+from ...commands.progress import told
+from ...commands.refusals import (
+    REFUSED,
+    check_alias,
+    model_named,
+    names_in,
+    pairs_in,
+    refusals,
+)
+from ...commands.targets import written
+from ...csvs.values import BOOLEANS
+
+
+class Command(BaseCommand):
+    """Exports a model."""
+
+    help = (
+        "Write the rows of a model to a CSV file, as bulkupsert takes them. Exit status: 0, or 2 "
+        "if something is refused."
+    )
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the arguments."""
+        parser.add_argument("model", help="the model: app.Model")
+        parser.add_argument("file", help="the file to write; - is stdout")
+        parser.add_argument(
+            "--fields",
+            action="append",
+            metavar="FIELD,..",
+            help="the fields to write (default: all but generated ones)",
+        )
+        parser.add_argument(
+            "--filter",
+            action="append",
+            metavar="LOOKUP=VALUE",
+            help="only rows for which this holds, as in filter(): price__gte=5",
+        )
+        parser.add_argument(
+            "--null",
+            metavar="TEXT",
+            help="the text that stands for NULL; default: the empty one, unless a value is that",
+        )
+        parser.add_argument("--delimiter", default=",", metavar="C", help="default: the comma")
+        parser.add_argument("--database", metavar="ALIAS", help="default: what the routers say")
+        parser.add_argument(
+            "--force", action="store_true", help="overwrite a file that is there already"
+        )
+        parser.add_argument(
+            "--no-input",
+            "--noinput",
+            action="store_false",
+            dest="interactive",
+            help="don't ask before overwriting; refuse",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002
+        """Write the file."""
+        path, verbosity = options["file"], options["verbosity"]
+        with refusals("Interrupted; no file was written."):
+            model = model_named(options["model"])
+            alias = options["database"] or router.db_for_read(model)
+            check_alias(alias)
+            fields = exported(model, names_in(options["fields"]))
+            queryset = model._base_manager.using(alias)
+            for lookup, text in pairs_in(options["filter"], "--filter"):
+                try:
+                    queryset = queryset.filter(**{lookup: _meant(lookup, text)})
+                except (TypeError, ValueError) as error:
+                    raise CommandError(
+                        f"--filter {lookup}={text}: {error}", returncode=REFUSED
+                    ) from error
+            if path != "-" and not options["force"]:
+                self.confirm(path, options["interactive"])
+            connection = connections[alias]
+            connection.ensure_connection()
+            start = time.perf_counter()
+            with (
+                told(self.stderr, verbosity) as progress,
+                interruptible(connection),
+                written(path, self.stdout) as write,
+            ):
+                count = export(
+                    queryset,
+                    fields,
+                    write,
+                    null=options["null"],
+                    delimiter=options["delimiter"],
+                    progress=progress,
+                )
+        seconds = time.perf_counter() - start
+        if verbosity > 0:
+            where = "stdout" if path == "-" else path
+            self.stderr.write(f"{count:,} rows written to {where} in {seconds:.2f} s")
+
+    def confirm(self, path: str, interactive: bool) -> None:
+        """Ask whether to overwrite a file, if one is there, and somebody to be asked.
+
+        Raises:
+            CommandError: It is to stay.
+        """
+        if not os.path.isfile(path):
+            return
+        if interactive and sys.stdin.isatty():
+            self.stderr.write(f"Overwrite {path}? [y/N] ", self.style.NOTICE, ending="")
+            self.stderr.flush()
+            if sys.stdin.readline().strip().lower() in ("y", "yes"):
+                return
+            raise CommandError("Nothing was written.", returncode=REFUSED)
+        raise CommandError(f"{path} is there already; --force overwrites it", returncode=REFUSED)
+
+
+def _meant(lookup: str, text: str) -> Any:
+    """Return the value that a text stands for, where the lookup itself won't read it."""
+    last = lookup.rpartition("__")[2]
+    if last in ("in", "range"):
+        return text.split(",")
+    if last == "isnull":
+        return BOOLEANS.get(text.lower(), text)
+    return text

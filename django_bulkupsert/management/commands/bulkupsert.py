@@ -1,0 +1,156 @@
+"""``manage.py bulkupsert``: a CSV file's rows are inserted and updated."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connections, router
+from django.db.models import Q
+
+from ...commands.load import load, long_values, opened
+from ...commands.progress import told
+from ...commands.refusals import (
+    REFUSED,
+    check_alias,
+    model_named,
+    names_in,
+    pairs_in,
+    refusals,
+)
+from ...csvs import CsvRows
+from ...expressions import Excluded
+from ...plans.options import DUPLICATES
+
+
+class Command(BaseCommand):
+    """Upserts a file."""
+
+    help = (
+        "Insert the rows of a CSV file that are new and update those that are there; all of them "
+        "or none. Exit status: 0, or 2 if something is refused."
+    )
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the arguments."""
+        parser.add_argument("model", help="the model: app.Model")
+        parser.add_argument("file", help="the CSV file, with a header; - is stdin")
+        match = parser.add_mutually_exclusive_group()
+        match.add_argument(
+            "--unique",
+            action="append",
+            metavar="FIELD,..",
+            help="match rows by these fields, which are unique together (default: primary key)",
+        )
+        match.add_argument(
+            "--constraint", metavar="NAME", help="match by this unique constraint or index"
+        )
+        match.add_argument(
+            "--match",
+            action="append",
+            metavar="FIELD,..",
+            help="match rows by these fields, unique or not",
+        )
+        parser.add_argument(
+            "--update",
+            action="append",
+            metavar="FIELD,..",
+            help="update only these fields of rows that are there (default: all of the file's)",
+        )
+        parser.add_argument(
+            "--where-newer",
+            metavar="FIELD",
+            help="update only rows whose stored FIELD is less than the file's",
+        )
+        parser.add_argument(
+            "--ignore-conflicts", action="store_true", help="leave rows that are there alone"
+        )
+        parser.add_argument(
+            "--duplicates",
+            choices=DUPLICATES,
+            default="error",
+            help="of rows with the same key: refuse them, or take the first or last",
+        )
+        parser.add_argument(
+            "--map",
+            action="append",
+            metavar="HEADER=FIELD",
+            help="the field that a column is; HEADER= leaves the column out",
+        )
+        parser.add_argument(
+            "--ignore-extra", action="store_true", help="leave out columns that are no field"
+        )
+        parser.add_argument(
+            "--null",
+            default="",
+            metavar="TEXT",
+            help="the text that stands for NULL (default: the empty one)",
+        )
+        parser.add_argument("--delimiter", default=",", metavar="C", help="default: the comma")
+        parser.add_argument("--encoding", default="utf-8", help="default: utf-8")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="write nothing; show what would change"
+        )
+        parser.add_argument("--format", choices=["table", "json"], default="table")
+        parser.add_argument("--database", metavar="ALIAS", help="default: what the routers say")
+        parser.add_argument(
+            "--no-input",
+            "--noinput",
+            action="store_false",
+            dest="interactive",
+            help="don't ask before writing",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002
+        """Upsert the file, and say what became of its rows."""
+        with refusals("Interrupted; nothing was written."), long_values():
+            model = model_named(options["model"])
+            alias = options["database"] or router.db_for_write(model)
+            check_alias(alias)
+            make = partial(
+                CsvRows,
+                columns={name: to or None for name, to in pairs_in(options["map"], "--map")},
+                null=options["null"],
+                delimiter=options["delimiter"],
+                encoding=options["encoding"],
+                ignore_extra=options["ignore_extra"],
+            )
+            newer, dry_run = options["where_newer"], options["dry_run"]
+            words = {
+                "unique_fields": names_in(options["unique"]),
+                "constraint": options["constraint"],
+                "match_fields": names_in(options["match"]),
+                "update_fields": names_in(options["update"]),
+                "where": Q(**{f"{newer}__lt": Excluded(newer)}) if newer else None,
+                "ignore_conflicts": options["ignore_conflicts"],
+                "duplicates": options["duplicates"],
+            }
+            queryset = model._base_manager.using(alias)
+            with opened(options["file"], again=dry_run) as file:
+                if options["interactive"] and not dry_run and options["file"] != "-":
+                    self.confirm(options["file"], model._meta.label, alias)
+                with told(self.stderr, options["verbosity"], file) as progress:
+                    words["progress"] = progress
+                    summary = load(queryset, make, file, words, dry_run)
+        if options["format"] == "json":
+            self.stdout.write(summary.as_json())
+        elif options["verbosity"] > 0:
+            summary.write(self.stdout)
+
+    def confirm(self, file: str, label: str, alias: str) -> None:
+        """Ask whether to write, if somebody is there to be asked.
+
+        Raises:
+            CommandError: The answer is no.
+        """
+        if not sys.stdin.isatty():
+            return
+        name = connections[alias].settings_dict["NAME"]
+        asked = f"Write the rows of {file} to {label} in the database {name!r}? [y/N] "
+        self.stderr.write(asked, self.style.NOTICE, ending="")
+        self.stderr.flush()
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            raise CommandError("Nothing was written.", returncode=REFUSED)

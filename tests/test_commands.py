@@ -1,0 +1,744 @@
+"""The commands: what they write, what they say, with which status they end."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import decimal
+import io
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection, transaction
+from django.db.backends.postgresql.psycopg_any import DateRange, DateTimeTZRange, NumericRange
+from django.utils import timezone
+from hypothesis import HealthCheck, given, settings
+
+from django_bulkupsert import CsvRows
+from django_bulkupsert.commands import progress as progress_module
+from django_bulkupsert.commands import sample as sample_module
+from django_bulkupsert.management.commands import bulkupsert as command_module
+from tests import strategies
+from tests.models import Code, Country, Custom, Everything, Measure, Product
+from tests.shop.models import Customer
+from tests.shop.models import Product as Shop
+
+pytestmark = pytest.mark.django_db
+
+ROOT = Path(__file__).resolve().parent.parent
+FILE = "sku,name,stock\nA,Panel,1\nB,Cable,2\n"
+UTC = datetime.timezone.utc
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Write a file, and return its path."""
+
+    def write(text: str | bytes = FILE) -> str:
+        path = tmp_path / "rows.csv"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return str(path)
+
+    return write
+
+
+class Terminal(io.StringIO):
+    """A text that takes itself for a terminal."""
+
+    def isatty(self):
+        return True
+
+
+class Standard(io.StringIO):
+    """What sys.stdin is, of bytes."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__()
+        self.buffer = io.BytesIO(data)
+
+
+def run(name: str, *arguments: str, **words) -> str:
+    """Run a command; return what it says on stdout."""
+    out = io.StringIO()
+    call_command(name, *arguments, stdout=out, **{"stderr": io.StringIO(), **words})
+    return out.getvalue()
+
+
+def upsert(path: str, *arguments: str, model: str = "tests.Product", **words) -> dict:
+    """Upsert a file, and return the counts."""
+    return json.loads(run("bulkupsert", model, path, "--format", "json", *arguments, **words))
+
+
+def refused(name: str, *arguments: str, **words) -> str:
+    """Run a command that is refused; return the one line that it says."""
+    with pytest.raises(CommandError) as caught:
+        run(name, *arguments, **words)
+    assert caught.value.returncode == 2
+    assert len(str(caught.value).splitlines()) == 1
+    return str(caught.value)
+
+
+def stored() -> list[tuple]:
+    return list(Product.objects.order_by("sku").values_list("sku", "name", "stock"))
+
+
+# bulkupsert -------------------------------------------------------------------------------
+
+
+def test_upsert(file):
+    """A file is written, and written again; the counts are a table, or JSON and nothing else."""
+    said = run("bulkupsert", "tests.Product", file(), "--unique", "sku").split()
+    assert said[:6] == ["created", "updated", "unchanged", "skipped", "seconds", "rows/s"]
+    assert said[6:10] == ["2", "0", "0", "0"]
+    found = upsert(file(FILE.replace("Cable", "Wire")), "--unique", "sku")
+    assert [found[name] for name in ("created", "updated", "unchanged", "skipped")] == [0, 1, 1, 0]
+    assert (found["model"], found["database"]) == ("tests.Product", "default")
+    assert found["dry_run"] is False
+    assert found["seconds"] > 0 < found["rows_per_second"]
+    assert stored() == [("A", "Panel", 1), ("B", "Wire", 2)]
+
+
+def test_without_rich(file, monkeypatch):
+    """Without rich the same is said by plain lines."""
+    for name in ("rich", "rich.console", "rich.progress", "rich.table"):
+        monkeypatch.setitem(sys.modules, name, None)
+    out, told = Terminal(), Terminal()
+    call_command("bulkupsert", "tests.Product", file(), unique=["sku"], stdout=out, stderr=told)
+    assert out.getvalue().splitlines()[0] == "created  updated  unchanged  skipped  seconds  rows/s"
+    assert out.getvalue().splitlines()[1].startswith("      2        0 ")
+    assert told.getvalue() == ""
+
+
+def test_silent(file):
+    """With --verbosity 0 nothing is said."""
+    told = Terminal()
+    assert run("bulkupsert", "tests.Product", file(), "-v", "0", unique=["sku"], stderr=told) == ""
+    assert told.getvalue() == ""
+
+
+def test_options(file):
+    """Each option is the method's, or that of CsvRows."""
+    Product.objects.create(sku="A", name="old", stock=9)
+    assert upsert(file(), "--match", "sku", "--update", "stock")["updated"] == 1
+    assert stored()[0] == ("A", "old", 1)
+    assert upsert(file(), "--unique", "sku", "--ignore-conflicts")["skipped"] == 2
+    twice = file("sku,name,stock\nA,1,1\nA,2,2\n")
+    assert upsert(twice, "--unique", "sku", "--duplicates", "last")["skipped"] == 1
+    assert stored()[0] == ("A", "2", 2)
+    other = file("Number;title;x;price\nA;caf\xe9;1;NIL\n".encode("latin-1"))
+    words = ["--map", "Number=sku", "--map", "title=name", "--delimiter", ";", "--null", "NIL"]
+    words += ["--encoding", "latin-1", "--unique", "sku"]
+    assert upsert(other, "--ignore-extra", *words)["updated"] == 1
+    assert upsert(other, "--map", "x=", *words)["unchanged"] == 1
+    assert Product.objects.get(sku="A").name == "café"
+
+
+def test_several_fields_and_constraints(file):
+    """Fields are named with commas or one by one; a constraint by its name."""
+    path = file("device,channel,value\nA,1,2\n")
+    assert upsert(path, "--match", "device,channel", model="tests.Measure")["created"] == 1
+    found = upsert(path, "--match", "device", "--match", "channel", model="tests.Measure")
+    assert found["unchanged"] == 1
+    assert Measure.objects.get().value == 2
+    path = file("email,name,orders\nA@b.c,x,1\n")
+    words = ["--constraint", "customer_email"]
+    assert upsert(path, *words, model="shop.Customer")["created"] == 1
+    path = file("email,name,orders\na@B.c,x,1\n")
+    found = upsert(path, *words, "--dry-run", model="shop.Customer")
+    assert found["sample"]["updated"][0]["changes"] == {"email": ["A@b.c", "a@B.c"]}
+    assert Customer.objects.get().email == "A@b.c"
+
+
+def test_where_newer(file):
+    """A row is updated where the file's is newer."""
+    for key, day in ((1, 5), (2, 7)):
+        Everything.objects.create(key=key, date=datetime.date(2026, 5, day), char="old")
+    path = file("key,date,char\n1,2026-05-06,new\n2,2026-05-06,new\n")
+    words = ["--unique", "key", "--where-newer", "date"]
+    found = upsert(path, *words, model="tests.Everything")
+    assert (found["updated"], found["skipped"]) == (1, 1)
+    found = Everything.objects.order_by("key").values_list("char", flat=True)
+    assert list(found) == ["new", "old"]
+
+
+def test_stdin(monkeypatch):
+    """A dash is stdin; nobody is asked."""
+    monkeypatch.setattr(sys, "stdin", Standard(FILE.encode()))
+    assert upsert("-", "--unique", "sku")["created"] == 2
+
+
+def test_long_values(file):
+    """Values are as long as PostgreSQL takes them; the limit of others stays."""
+    before = csv.field_size_limit()
+    found = upsert(file("key,text\n1," + "x" * 200_000 + "\n"), "--unique", "key",
+                   model="tests.Everything")  # fmt: skip
+    assert found["created"] == 1
+    assert csv.field_size_limit() == before
+
+
+def test_other_database(file):
+    """--database is the one that is written to."""
+    assert upsert(file(), "--unique", "sku", "--database", "default")["database"] == "default"
+    assert "PostgreSQL only" in refused("bulkupsert", "tests.Product", file(), "--database", "lite")
+
+
+REFUSED = [
+    (["tests.Product", "nothing.csv"], "nothing.csv: No such file or directory"),
+    (["tests.Product", "."], ".: Is a directory"),
+    (["tests.Prodct", "x"], "there is no model 'tests.Prodct'; did you mean tests.Product"),
+    (["what", "x"], "there is no model 'what'; a model is named as app.Model"),
+    (["tests.Product", "x", "--database", "y"], "there is no database alias 'y'; the settings"),
+    (["tests.Product", "FILE", "--map", "sku"], "--map is written as NAME=VALUE, not 'sku'"),
+    (["tests.Product", "FILE", "--map", "Sku=sku"], "--map names 'Sku', not in the header"),
+    (["tests.Product", "FILE", "--unique", "name"], "--unique"),
+    (["tests.Product", "FILE", "--unique", "skuu"], "--unique: 'skuu' is no field of"),
+    (["tests.Product", "FILE", "--constraint", "c"], "constraint"),
+    (["tests.Product", "FILE", "--where-newer", "x", "--unique", "sku"], "x"),
+    (["tests.Product", "FILE", "--delimiter", ";;"], "delimiter is one character"),
+    (["tests.Product", "FILE", "--encoding", "klingon"], "encoding: Python knows none"),
+    (["tests.City", "FILE", "--unique", "name"], "'sku' and 'stock' of the header are no field of "
+     "tests.City; it has id, name, country"),
+    (["tests.Product", "FILE", "--unique", "sku", "--ignore-conflicts", "--update", "name"],
+     "--ignore-conflicts and --update are mutually exclusive"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "message"), REFUSED, ids=[said for _, said in REFUSED])
+def test_refused(file, arguments, message):
+    """What is refused is one line on stderr, in the words of the command line, and status 2."""
+    path = file()
+    said = refused("bulkupsert", *(path if each == "FILE" else each for each in arguments))
+    assert message in said
+    assert not Product.objects.exists()
+
+
+def test_refused_rows(file):
+    """So is a row, with its line; and what the server refuses."""
+    said = refused("bulkupsert", "tests.Product", file(FILE + "C,Bolt,x\n"), "--unique", "sku")
+    assert said.startswith("line 4 (row 2), field 'stock': this text can't be read as an integer")
+    said = refused("bulkupsert", "tests.Product", file(FILE + "B,C,1\n"), "--unique", "sku")
+    assert said.endswith("or say which of its rows counts: --duplicates first or last")
+    said = refused("bulkupsert", "tests.Product", file("sku,x\nA,1\n"), "--unique", "sku")
+    assert said.endswith("--map says which field a column is, and --ignore-extra leaves out what "
+                         "is none")  # fmt: skip
+    Product.objects.create(sku="A", name="x", stock=1)
+    assert "DETAIL: Key (sku)=(A) already exists" in refused("bulkupsert", "tests.Product", file())
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+@pytest.mark.django_db(transaction=True)
+def test_deferred_constraints(file, dry):
+    """What only the commit would refuse, a dry run refuses too."""
+    path = file("name,country\nBerlin,12345\n")
+    said = refused("bulkupsert", "tests.City", path, "--unique", "name", *dry)
+    assert "foreign key constraint" in said
+
+
+def test_usage():
+    """Matches exclude each other."""
+    with pytest.raises(CommandError, match="not allowed with argument"):
+        run("bulkupsert", "tests.Product", "x", "--unique", "a", "--match", "b")
+
+
+# A dry run --------------------------------------------------------------------------------
+
+
+def test_dry_run(file):
+    """Nothing is written; the counts are those of the call, and some differences are shown."""
+    Shop.objects.bulk_create(
+        [Shop(sku=f"S{i:02}", name="old" * 20, price=i, updated=timezone.now()) for i in range(20)]
+    )
+    lines = [f"S{i:02},{'old' * 20 if i % 2 else 'new'},{i}.50" for i in range(25)]
+    path = file("sku,name,price\n" + "\n".join(lines) + "\n")
+    said = run("bulkupsert", "shop.Product", path, "--unique", "sku", "--dry-run")
+    assert said.count("~ sku=") == 10
+    assert said.count("+ sku=") == 3
+    assert "~ sku='S00'\n    name: 'oldoldoldoldoldoldoldoldoldoldoldold... -> 'new'\n" in said
+    assert "    price: 1.00 -> 1.50\n" in said
+    assert "+ sku='S20'\n    name: 'new'\n    price: 20.50\n" in said
+    assert "Some of the first 25 rows:" in said
+    assert said.endswith("Dry run: nothing was written.\n")
+    found = upsert(path, "--unique", "sku", "--dry-run", model="shop.Product")
+    assert (found["dry_run"], found["created"], found["updated"]) == (True, 5, 20)
+    assert found["sample"]["rows"] == 25
+    assert found["sample"]["updated"][1] == {
+        "key": {"sku": "S01"}, "changes": {"price": ["1.00", "1.50"]},
+    }  # fmt: skip
+    assert found["sample"]["created"][0] == {
+        "key": {"sku": "S20"}, "values": {"name": "new", "price": "20.50"},
+    }  # fmt: skip
+    assert Shop.objects.filter(price=decimal.Decimal("1.50")).count() == 0
+    assert Shop.objects.count() == 20
+
+
+def test_dry_run_of_stdin(monkeypatch):
+    """What can be read once only is kept for the sample."""
+    monkeypatch.setattr(sys, "stdin", Standard(FILE.encode()))
+    monkeypatch.setattr(sys.stdin.buffer, "seekable", lambda: False, raising=False)
+    found = upsert("-", "--unique", "sku", "--dry-run")
+    assert len(found["sample"]["created"]) == found["created"] == 2
+    assert not Product.objects.exists()
+
+
+def test_sample_is_of_the_start(file, monkeypatch):
+    """Memory is bounded: only so many rows are looked at twice."""
+    monkeypatch.setattr(sample_module, "ROWS", 2)
+    path = file('sku,name\n\nA,"a\nb"\n\nB,b\nC,c\n')
+    found = upsert(path, "--unique", "sku", "--dry-run")
+    assert found["created"] == 3
+    assert found["sample"]["rows"] == 2
+    assert [each["key"]["sku"] for each in found["sample"]["created"]] == ["A", "B"]
+
+
+def test_sample_of_any_values(file):
+    """Values of every type are shown, and are JSON."""
+    path = file('key,binary,int_range,duration\n1,\\x0001,"[1,5)",1 day\n')
+    found = upsert(path, "--unique", "key", "--dry-run", model="tests.Everything")
+    values = found["sample"]["created"][0]["values"]
+    assert (values["binary"], values["duration"]) == ("0001", "P1DT00H00M00S")
+    assert values["int_range"] == "[1, 5)"
+    said = run("bulkupsert", "tests.Everything", path, "--unique", "key", "--dry-run")
+    assert "    binary: b'\\x00\\x01'\n" in said
+
+
+def test_nothing_to_show(file):
+    """Where nothing changes there is no sample; nor where nothing matches rows."""
+    upsert(file(), "--unique", "sku")
+    said = run("bulkupsert", "tests.Product", file(), "--unique", "sku", "--dry-run")
+    assert "Some" not in said
+    said = run("bulkupsert", "tests.Product", file(), "--ignore-conflicts", "--dry-run")
+    assert "Dry run" in said
+
+
+# What is told meanwhile -------------------------------------------------------------------
+
+
+def test_progress_lines(file, monkeypatch):
+    """A line now and then, with what share of the file was read."""
+    monkeypatch.setattr(progress_module, "INTERVAL", 0)
+    told = io.StringIO()
+    upsert(file(), "--unique", "sku", stderr=told)
+    assert told.getvalue().startswith("2 rows (100 % of the file), ")
+    assert told.getvalue().endswith(" rows/s\n")
+
+
+def test_progress_of_what_has_no_size(monkeypatch):
+    """Of stdin the rows are told."""
+    monkeypatch.setattr(progress_module, "INTERVAL", 0)
+    monkeypatch.setattr(sys, "stdin", Standard(FILE.encode()))
+    told = io.StringIO()
+    upsert("-", "--unique", "sku", stderr=told)
+    assert told.getvalue().startswith("2 rows, ")
+
+
+def test_progress_bar(file):
+    """A bar on a terminal, if rich is there."""
+    pytest.importorskip("rich")
+    told = Terminal()
+    upsert(file(), "--unique", "sku", stderr=told, no_input=True)
+    assert "2 rows" in told.getvalue()
+
+
+# Who is asked -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "words", "created", "asked"),
+    [
+        ("y\n", [], 2, True),
+        ("n\n", [], 0, True),
+        ("", [], 0, True),
+        ("", ["--no-input"], 2, False),
+        ("", ["--dry-run"], 0, False),
+    ],
+)
+def test_confirmation(file, monkeypatch, *, answer, words, created, asked):
+    """Somebody at a terminal is asked once, on stderr."""
+    monkeypatch.setattr(sys, "stdin", Terminal(answer))
+    told = io.StringIO()
+    arguments = ["bulkupsert", "tests.Product", file(), "--unique", "sku", *words]
+    if asked and not created:
+        assert refused(*arguments, stderr=told) == "Nothing was written."
+    else:
+        run(*arguments, stderr=told)
+    assert ("to tests.Product in the database" in told.getvalue()) == asked
+    assert Product.objects.count() == created
+
+
+# Interrupted ------------------------------------------------------------------------------
+
+
+def test_interrupted(file, monkeypatch):
+    """Ctrl-C leaves nothing written, and says so."""
+
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(progress_module.Lines, "__call__", interrupted)
+    with pytest.raises(CommandError, match=r"^Interrupted; nothing was written\.$") as caught:
+        run("bulkupsert", "tests.Product", file(), "--unique", "sku")
+    assert caught.value.returncode == 130
+    assert not Product.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_statement_is_interrupted(file):
+    """Ctrl-C ends the statement that runs, rather than wait for it."""
+    Product.objects.create(sku="A", name="old", stock=1)
+    handler = signal.getsignal(signal.SIGINT)
+    held, done = threading.Event(), threading.Event()
+
+    def hold():
+        with transaction.atomic():
+            Product.objects.filter(sku="A").select_for_update().get()
+            held.set()
+            done.wait(20)
+        connection.close()
+
+    holding = threading.Thread(target=hold)
+    interrupt = threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT))
+    holding.start()
+    held.wait(20)
+    interrupt.start()
+    start = time.monotonic()
+    try:
+        with pytest.raises(CommandError, match="Interrupted") as caught:
+            run("bulkupsert", "tests.Product", file(), "--unique", "sku")
+        assert time.monotonic() - start < 10
+    finally:
+        interrupt.join()
+        done.set()
+        holding.join()
+    assert caught.value.returncode == 130
+    assert stored() == [("A", "old", 1)]
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_other_threads(file):
+    """Signals are the main thread's: elsewhere the command runs without."""
+    found: list = []
+
+    def work():
+        try:
+            path = file("sku\n")
+            found.append(upsert(path, "--unique", "sku"))
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found[0]["created"] == 0
+
+
+def python(*arguments: str, data: bytes = b"") -> subprocess.CompletedProcess:
+    """Run a command as a program, on the database of the tests."""
+    code = (
+        "import os, sys, django; django.setup()\n"
+        "from django.db import connections\n"
+        "connections['default'].settings_dict['NAME'] = os.environ['NAME']\n"
+        "from django.core.management import execute_from_command_line\n"
+        "execute_from_command_line(['manage.py', *sys.argv[1:]])"
+    )
+    name = connection.settings_dict["NAME"]
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "NAME": name}
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        input=data,
+        capture_output=True,
+        cwd=ROOT,
+        env=environment,
+        check=False,
+    )
+
+
+@pytest.mark.django_db(transaction=True)
+def test_programs(file):
+    """As programs: the status, one line on stderr, stdout for what was asked alone."""
+    ended = python("bulkupsert", "tests.Product", "-", "--unique=sku", "--format=json",
+                   data=FILE.encode())  # fmt: skip
+    assert ended.returncode == 0
+    assert json.loads(ended.stdout)["created"] == 2
+    assert ended.stderr == b""
+    assert len(stored()) == 2
+    ended = python("bulkexport", "tests.Product", "-", "--fields=sku,name,stock")
+    assert (ended.returncode, ended.stdout.decode()) == (0, FILE)
+    ended = python("bulkupsert", "tests.Product", "nothing.csv")
+    assert ended.returncode == 2
+    assert ended.stderr == b"CommandError: nothing.csv: No such file or directory\n"
+    assert ended.stdout == b""
+    assert b"Traceback" in python("bulkupsert", "tests.Nothing", "x", "--traceback").stderr
+
+
+# bulkexport -------------------------------------------------------------------------------
+
+
+def export(path: str, *arguments: str, model: str = "tests.Product", **words) -> None:
+    run("bulkexport", model, path, *arguments, **words)
+
+
+def everything() -> list[dict]:
+    """Values of every type that are easily lost on the way."""
+    country = Country.objects.create(code="DE")
+    code = Code.objects.create(code="007")
+    moment = datetime.datetime(2026, 5, 1, 12, 30, 15, 123456, UTC)
+    autumn = datetime.datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
+    hard = 'a,"b"\r\n\tc\\ \N{SNOWMAN}\U0001f600\u2028'
+    return [
+        {},
+        {
+            "big": -(2**63), "binary": b"", "boolean": False, "char": "", "date": datetime.date.max,
+            "datetime": moment, "decimal": decimal.Decimal("-0.000001"),
+            "duration": -datetime.timedelta(days=1, microseconds=1), "email": "", "file": "",
+            "float": math.nan, "integer": 0, "ip": "::1", "json": None, "positive": 0,
+            "text": "", "time": datetime.time(0), "uuid": uuid.UUID(int=0), "relation": country,
+            "one": code, "integers": [], "texts": ["", None, "NULL", hard[:20]],
+            "nested": [[hard], [""]], "moments": [moment, autumn], "decimals": [],
+            "int_range": NumericRange(empty=True), "big_range": NumericRange(None, None),
+            "decimal_range": NumericRange(decimal.Decimal("1.5"), None, "(]"),
+            "date_range": DateRange(datetime.date.min, None),
+            "moment_range": DateTimeTZRange(autumn, moment.replace(year=2027), "[]"),
+        },
+        {
+            "binary": bytes(range(256)), "boolean": True, "char": "\\N", "date": datetime.date.min,
+            "datetime": autumn, "duration": datetime.timedelta(days=400, hours=-1),
+            "float": -math.inf, "json": strategies.JSON_NULL, "ip": "10.0.0.1", "text": hard,
+            "time": datetime.time(23, 59, 59, 999999), "texts": [],
+        },
+        {
+            "datetime": autumn + datetime.timedelta(hours=1), "float": 0.1 + 0.2, "char": " a ",
+            "json": {"a": [1.50, None, hard]}, "duration": datetime.timedelta(0), "text": "\\.",
+            "json_encoded": "null",
+        },
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_round_trip(image, tmp_path, delimiter):
+    """What is exported and taken back is what it was, of every type, to the last bit."""
+    Everything.objects.bulk_create(
+        [Everything(key=key, **row) for key, row in enumerate(everything())]
+    )
+    path, words = str(tmp_path / "out.csv"), ["--null", "<NULL>", "--delimiter", delimiter]
+    before = image(Everything, without=())
+    with connection.cursor() as cursor, timezone.override("America/St_Johns"):
+        cursor.execute("SET LOCAL TimeZone = 'America/St_Johns'")
+        cursor.execute("SET LOCAL IntervalStyle = 'sql_standard'")
+        cursor.execute("SET LOCAL DateStyle = 'German'")
+        cursor.execute("SET LOCAL extra_float_digits = 0")
+        cursor.execute("SET LOCAL bytea_output = 'escape'")
+        export(path, *words, model="tests.Everything")
+        cursor.execute("SHOW IntervalStyle")
+        assert cursor.fetchone()[0] == "sql_standard"  # what was set stays
+        for name in ("TimeZone", "IntervalStyle", "DateStyle", "extra_float_digits"):
+            cursor.execute(f"SET LOCAL {name} TO DEFAULT")
+        cursor.execute("SET LOCAL bytea_output TO DEFAULT")
+        cursor.execute("SET LOCAL TimeZone = 'UTC'")
+    assert upsert(path, *words, "--unique", "key", model="tests.Everything")["unchanged"] == 4
+    Everything.objects.all().delete()
+    assert upsert(path, *words, "--unique", "key", model="tests.Everything")["created"] == 4
+    assert image(Everything, without=()) == before
+
+
+@given(rows=strategies.rows())
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+def test_round_trip_of_anything(tmp_path, rows):
+    """Whatever Django's fields hold comes back unchanged, also by CsvRows."""
+    with transaction.atomic():
+        Everything.objects.bulk_upsert(rows, unique_fields=["key"])
+        path = str(tmp_path / "out.csv")
+        export(path, "--null", "<NULL>", "--force", model="tests.Everything")
+        back = CsvRows(path, null="<NULL>")
+        result = Everything.objects.bulk_upsert(back, unique_fields=["key"])
+        assert result.unchanged == len(rows)
+        Everything.objects.all().delete()
+        assert Everything.objects.bulk_copy(back) == len(rows)
+        again = Everything.objects.bulk_upsert(rows, unique_fields=["key"])
+        assert again.unchanged == len(rows)
+        transaction.set_rollback(True)
+
+
+@pytest.mark.parametrize("interval", ["1 year 2 mons -3 days +04:05:06.7", "30:00:00", "-1 mons",
+                                      "-00:00:00.000001", "2 days -01:00:00"])  # fmt: skip
+def test_intervals_that_are_no_timedeltas(image, tmp_path, interval):
+    """An interval is read by the server, which has months, and hours beside days."""
+    row = Everything.objects.create(key=1)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE tests_everything SET duration = %s::interval", [interval])
+    path, before = str(tmp_path / "out.csv"), image(Everything)
+    export(path, model="tests.Everything")
+    row.save()
+    assert upsert(path, "--unique", "key", model="tests.Everything")["updated"] == 1
+    assert image(Everything) == before
+
+
+def test_fields_and_filters(tmp_path, capsysbinary):
+    """Some fields of some rows, in the order of their keys."""
+    germany = Country.objects.create(code="DE", name="100 % 'D'")
+    for name, country in (("Berlin", germany), ("Paris", None)):
+        run("bulkupsert", "tests.City", _written(tmp_path, name, country), "--unique", "name")
+    found = {}
+    for words in ((), ("--filter", "country__name=100 % 'D'"), ("--filter", "country__isnull=true"),
+                  ("--filter", "name__in=Paris,Rome"), ("--filter", "name__in=")):  # fmt: skip
+        out = io.StringIO()
+        call_command("bulkexport", "tests.City", "-", "--fields", "name,country__code", *words,
+                     stdout=out, stderr=io.StringIO())  # fmt: skip
+        found[words[-1:]] = out.getvalue()
+    head = "name,country__code\n"
+    assert list(found.values()) == [
+        f"{head}Berlin,DE\nParis,\n", f"{head}Berlin,DE\n", f"{head}Paris,\n", f"{head}Paris,\n",
+        head,
+    ]  # fmt: skip
+
+
+def _written(tmp_path, name, country):
+    path = tmp_path / f"{name}.csv"
+    path.write_text(f"name,country__code\n{name},{country.code if country else ''}\n")
+    return str(path)
+
+
+def test_nulls_are_told_from_texts(tmp_path):
+    """Where the empty text would come back as NULL, the export says so, and what to do."""
+    path = str(tmp_path / "out.csv")
+    words = [path, "--force"]
+    Everything.objects.create(key=1, text="x")
+    export(*words, model="tests.Everything")
+    Everything.objects.create(key=2, text="", char="\\N")
+    said = refused("bulkexport", "tests.Everything", *words)
+    assert said.startswith("'text' of some rows is the text '', which would come back as NULL")
+    assert "such as '\\N'" in said
+    export(*words, "--null", "", model="tests.Everything")
+    said = refused("bulkexport", "tests.Everything", *words, "--null", "\\N")
+    assert said.startswith("'char' of some rows is the text '\\\\N'")
+    said = refused("bulkexport", "tests.Everything", *words, "--null", "1")
+    assert said.startswith("'key'")
+    Product.objects.create(sku="", name="")
+    export(*words)  # a field without NULLs keeps its empty texts
+    assert upsert(path, "--unique", "sku")["unchanged"] == 1
+
+
+def test_a_lone_null(tmp_path):
+    """A NULL alone on its line would be a blank one."""
+    Measure.objects.create(note="x")
+    path = str(tmp_path / "out.csv")
+    said = refused("bulkexport", "tests.Measure", path, "--fields", "channel")
+    assert "'channel' of some rows is the empty text, or a NULL on a line of its own" in said
+    export(path, "--fields", "channel", "--null", "\\N", model="tests.Measure")
+    assert Path(path).read_text() == "channel\n\\N\n"
+
+
+def test_custom_columns(tmp_path):
+    """A field with a column of another name, and fields of one's own."""
+    Custom.objects.create(key=1)
+    export(str(tmp_path / "out.csv"), model="tests.Custom")
+    head = (tmp_path / "out.csv").read_text().splitlines()[0]
+    assert head == ",".join(field.name for field in Custom._meta.concrete_fields)
+
+
+def test_overwriting(tmp_path, monkeypatch):
+    """A file that is there stays, unless it is said otherwise; a failure leaves it."""
+    path = tmp_path / "out.csv"
+    path.write_text("precious")
+    arguments = ["bulkexport", "tests.Product", str(path)]
+    assert refused(*arguments) == f"{path} is there already; --force overwrites it"
+    monkeypatch.setattr(sys, "stdin", Terminal("n\ny\n"))
+    assert refused(*arguments) == "Nothing was written."
+    assert refused(*arguments, "--force", "--null", "\n").startswith("--null is a text without")
+    assert refused(*arguments, "--force", "--delimiter", "é").startswith("--delimiter is one")
+    assert path.read_text() == "precious"
+    run(*arguments)
+    assert path.read_text() == "id,sku,name,stock,price,created,updated\n"
+    assert list(tmp_path.iterdir()) == [path]
+    assert "no field of tests.Product" in refused(*arguments, "--fields", "nmae", "--force")
+    assert "expected a number" in refused(*arguments, "--filter", "stock=x", "--force")
+    assert "Cannot resolve" in refused(*arguments, "--filter", "x=x", "--force")
+    assert "No such file" in refused("bulkexport", "tests.Product", str(tmp_path / "a" / "b"))
+
+
+def test_a_device(tmp_path):
+    """What is no file is written to, not replaced."""
+    export(os.devnull)
+    assert not Path(os.devnull).is_file()
+    assert not Path(f"{os.devnull}.part").exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_reader_that_goes_away(monkeypatch):
+    """The error is told, and the connection is of use."""
+    Product.objects.bulk_create([Product(sku=f"{i}", name="n") for i in range(50)])
+
+    class Pipe:
+        def write(self, data):
+            raise BrokenPipeError(32, "Broken pipe")
+
+        def fileno(self):
+            raise OSError
+
+    class Closed(io.StringIO):
+        buffer = Pipe()
+
+    with pytest.raises(CommandError, match="Broken pipe") as caught:
+        call_command("bulkexport", "tests.Product", "-", stdout=Closed(), stderr=io.StringIO())
+    assert caught.value.returncode == 2
+    assert Product.objects.count() == 50
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("kind", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_full_disk(tmp_path, monkeypatch, kind):
+    """What fails half way leaves no file, and the connection is of use."""
+    Product.objects.bulk_create([Product(sku=f"{i}", name="n") for i in range(50)])
+    seen: list[int] = []
+
+    def failing(self, count, total=None):
+        seen.append(count)
+        if count == 10:
+            raise kind
+
+    monkeypatch.setattr(progress_module.Lines, "__call__", failing)
+    with pytest.raises(CommandError, match=r"No space left|Interrupted"):
+        export(str(tmp_path / "out.csv"))
+    assert seen[-1] == 10
+    assert list(tmp_path.iterdir()) == []
+    assert Product.objects.count() == 50
+
+
+def test_what_is_told(tmp_path):
+    """How many rows were written is told on stderr, unless nothing is to be told."""
+    Product.objects.create(sku="A", name="n")
+    for words, expected in (([], "1 rows written to stdout in "), (["-v", "0"], "")):
+        told = io.StringIO()
+        export("-", *words, stderr=told)
+        assert told.getvalue().startswith(expected)
+        assert bool(told.getvalue()) == bool(expected)
+
+
+def test_the_reference_has_every_option():
+    """Each option of each command stands in the reference."""
+    from django_bulkupsert.management.commands import bulkexport
+
+    text = (ROOT / "docs" / "reference.rst").read_text()
+    for module, name in ((command_module, "bulkupsert"), (bulkexport, "bulkexport")):
+        section = text.split(f"``{name}``\n", 1)[1]
+        parser = module.Command().create_parser("manage.py", name)
+        known = set(module.Command.base_options) if hasattr(module.Command, "base_options") else ()
+        for action in parser._actions:
+            option = next((o for o in action.option_strings if o.startswith("--")), None)
+            if option and action.dest not in known and option not in DJANGOS:
+                assert f"``{option}" in section, option
+
+
+DJANGOS = {
+    "--help", "--version", "--verbosity", "--settings", "--pythonpath", "--traceback",
+    "--no-color", "--force-color", "--skip-checks",
+}  # fmt: skip
