@@ -33,6 +33,7 @@ LEVELS = [
     ],
     ["commands.export", "commands.load"],
     ["commands.interrupts", "commands.summary", "commands.targets"],
+    ["commands.arguments"],
     ["commands.__init__", "commands.progress", "commands.refusals", "commands.sample"],
     ["functions"],
     ["managers"],

@@ -34,10 +34,13 @@ def exported(model: Model, names: Sequence[str] | None) -> list[Named]:
 
     Raises:
         UnknownFieldError: A name is no field.
+        OptionError: There is none, or one twice.
     """
     if names is None:
         fields = [each for each in model._meta.concrete_fields if not is_generated(each)]
         return [Named(each.name, each, None, each) for each in fields]
+    if not names or len(set(names)) < len(names):
+        raise OptionError("--fields names a field twice" if names else "--fields names no field")
     found = []
     for name in names:
         named = find(model, name)

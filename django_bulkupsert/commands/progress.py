@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
@@ -17,19 +17,23 @@ class Watched:
     Args:
         file: The file, of bytes.
         size: How many bytes it has, or None where that is not known.
+
+    Attributes:
+        at_end: Is called when all of it was read.
     """
 
     def __init__(self, file: IO[bytes], size: int | None = None) -> None:
         self.file = file
         self.size = size
         self.done = 0
-        self.is_read = False
+        self.at_end: Callable[[], object] = lambda: None
 
     def read(self, size: int = -1) -> bytes:
         """Read on."""
         data = self.file.read(size)
         self.done += len(data)
-        self.is_read = not data
+        if not data:
+            self.at_end()
         return data
 
 
@@ -45,6 +49,8 @@ class Lines:
         self.out = out
         self.watched = watched
         self.start = self.last = time.monotonic()
+        if watched is not None:
+            watched.at_end = self.merging
 
     def __call__(self, count: int, total: int | None = None) -> None:  # noqa: ARG002
         """Tell that so many rows were taken, unless a line was written just now."""
@@ -54,6 +60,11 @@ class Lines:
             self.out.write(
                 f"{count:,} rows{self._share()}, {count / (now - self.start):,.0f} rows/s"
             )
+
+    def merging(self) -> None:
+        """Tell that the server has its turn, if the reading took so long that lines were due."""
+        if time.monotonic() - self.start >= INTERVAL:
+            self.out.write("the file is read; merging its rows")
 
     def _share(self) -> str:
         watched = self.watched
@@ -75,6 +86,8 @@ class Bar:
         self.watched = watched
         self.start = time.monotonic()
         self.task = bar.add_task("Rows", total=None if watched is None else watched.size, said="")
+        if watched is not None:
+            watched.at_end = self.merging
 
     def __call__(self, count: int, total: int | None = None) -> None:  # noqa: ARG002
         """Tell that so many rows were taken."""
@@ -82,9 +95,11 @@ class Bar:
         words: dict[str, Any] = {"said": f"{count:,} rows  {rate:,.0f} rows/s"}
         if self.watched is not None:
             words["completed"] = self.watched.done
-            if self.watched.is_read:
-                words["description"] = "Merging"
         self.bar.update(self.task, **words)
+
+    def merging(self) -> None:
+        """Tell that the server has its turn."""
+        self.bar.update(self.task, description="Merging", said="")
 
 
 @contextmanager

@@ -99,24 +99,3 @@ def check_alias(alias: str) -> None:
     vendor = connections[alias].vendor
     if vendor != "postgresql":
         raise UnsupportedDatabase(alias, vendor)
-
-
-def names_in(given: list[str] | None) -> list[str] | None:
-    """Return the names of an option that may be repeated, and may hold several with commas."""
-    if given is None:
-        return None
-    return [name.strip() for each in given for name in each.split(",") if name.strip()]
-
-
-def pairs_in(given: list[str] | None, option: str) -> list[tuple[str, str]]:
-    """Return the pairs of an option that is written ``left=right``.
-
-    Raises:
-        CommandError: One has no ``=``.
-    """
-    for each in given or ():
-        if "=" not in each:
-            raise CommandError(
-                f"{option} is written as NAME=VALUE, not {each!r}", returncode=REFUSED
-            )
-    return [(left, right) for left, _, right in (each.rpartition("=") for each in given or ())]

@@ -11,7 +11,6 @@ from typing import Any
 from django.db import models
 
 from ..csvs import CsvRows
-from ..errors import OptionError
 from ..fields import is_clock
 from ..functions import bulk_upsert
 from ..names import Model, resolve_all
@@ -93,13 +92,18 @@ def sample(queryset: Any, rows: CsvRows, options: Mapping[str, Any]) -> Sample:
     """
     start, looked_at = _first(rows)
     words = {**options, "returning": True, "returning_old": True, "progress": None}
-    try:
-        result = bulk_upsert(queryset, start, **words)
-    except OptionError:  # of rows that nothing matches nothing is returned
-        return Sample()
-    by = options["unique_fields"] or options["match_fields"] or ["pk"]
+    result = bulk_upsert(queryset, start, **words)
+    by = options["unique_fields"] or options["match_fields"] or _fields(queryset.model, options)
     key = [each.name for each in resolve_all(queryset.model, by, "rows")]
     return _chosen(queryset.model, key, looked_at, result.rows)
+
+
+def _fields(model: Model, options: Mapping[str, Any]) -> list[str]:
+    """Return the fields of the constraint that rows are matched by, or the primary key."""
+    for constraint in model._meta.constraints:
+        if constraint.name == options["constraint"]:
+            return list(getattr(constraint, "fields", ())) or ["pk"]
+    return ["pk"]
 
 
 def _chosen(model: Model, key: list[str], looked_at: int, rows: Sequence[ReturnedRow]) -> Sample:

@@ -10,17 +10,11 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections, router
 
+from ...commands.arguments import delimiter_in, names_in, pairs_in
 from ...commands.export import export, exported
 from ...commands.interrupts import interruptible
 from ...commands.progress import told
-from ...commands.refusals import (
-    REFUSED,
-    check_alias,
-    model_named,
-    names_in,
-    pairs_in,
-    refusals,
-)
+from ...commands.refusals import REFUSED, check_alias, model_named, refusals
 from ...commands.targets import written
 from ...csvs.values import BOOLEANS
 
@@ -55,7 +49,13 @@ class Command(BaseCommand):
             metavar="TEXT",
             help="the text that stands for NULL; default: the empty one, unless a value is that",
         )
-        parser.add_argument("--delimiter", default=",", metavar="C", help="default: the comma")
+        parser.add_argument(
+            "--delimiter",
+            default=",",
+            type=delimiter_in,
+            metavar="C",
+            help="default: the comma; \\t is a tab",
+        )
         parser.add_argument("--database", metavar="ALIAS", help="default: what the routers say")
         parser.add_argument(
             "--force", action="store_true", help="overwrite a file that is there already"
@@ -71,13 +71,13 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002
         """Write the file."""
         path, verbosity = options["file"], options["verbosity"]
-        with refusals("Interrupted; no file was written."):
+        with refusals("Interrupted." if path == "-" else "Interrupted; no file was written."):
             model = model_named(options["model"])
             alias = options["database"] or router.db_for_read(model)
             check_alias(alias)
             fields = exported(model, names_in(options["fields"]))
             queryset = model._base_manager.using(alias)
-            for lookup, text in pairs_in(options["filter"], "--filter"):
+            for lookup, text in pairs_in(options["filter"], "--filter", last=False):
                 try:
                     queryset = queryset.filter(**{lookup: _meant(lookup, text)})
                 except (TypeError, ValueError) as error:

@@ -10,16 +10,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections, router
 from django.db.models import Q
 
+from ...commands.arguments import delimiter_in, names_in, pairs_in
 from ...commands.load import load, long_values, opened
 from ...commands.progress import told
-from ...commands.refusals import (
-    REFUSED,
-    check_alias,
-    model_named,
-    names_in,
-    pairs_in,
-    refusals,
-)
+from ...commands.refusals import REFUSED, check_alias, model_named, refusals
 from ...csvs import CsvRows
 from ...expressions import Excluded
 from ...plans.options import DUPLICATES
@@ -89,7 +83,13 @@ class Command(BaseCommand):
             metavar="TEXT",
             help="the text that stands for NULL (default: the empty one)",
         )
-        parser.add_argument("--delimiter", default=",", metavar="C", help="default: the comma")
+        parser.add_argument(
+            "--delimiter",
+            default=",",
+            type=delimiter_in,
+            metavar="C",
+            help="default: the comma; \\t is a tab",
+        )
         parser.add_argument("--encoding", default="utf-8", help="default: utf-8")
         parser.add_argument(
             "--dry-run", action="store_true", help="write nothing; show what would change"
@@ -112,7 +112,9 @@ class Command(BaseCommand):
             check_alias(alias)
             make = partial(
                 CsvRows,
-                columns={name: to or None for name, to in pairs_in(options["map"], "--map")},
+                columns={
+                    name: to or None for name, to in pairs_in(options["map"], "--map", last=True)
+                },
                 null=options["null"],
                 delimiter=options["delimiter"],
                 encoding=options["encoding"],
