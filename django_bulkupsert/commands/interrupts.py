@@ -21,8 +21,8 @@ def interruptible(connection: Any) -> Iterator[Callable[[], None]]:
         A function after which Ctrl-C does nothing, until the block ends: what is left to do
         must not be half-known, as a commit is.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: None  # signals are the main thread's
+    if os.name != "posix" or threading.current_thread() is not threading.main_thread():
+        yield lambda: None  # signals are the main thread's; elsewhere pipes are others
         return
     read, write = os.pipe()
     os.set_blocking(write, False)
