@@ -12,7 +12,7 @@ ifneq ($(filter-out psycopg2 psycopg,$(DRIVER)),)
 $(error DRIVER is psycopg2 or psycopg, not $(DRIVER))
 endif
 
-.PHONY: help demo test lint format types docs bench costs thresholds build tox clean
+.PHONY: help demo test lint format types docs bench costs files thresholds build tox clean
 
 help:  ## Show this list.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -47,6 +47,9 @@ bench:  ## Measure beside Django and others, with both drivers; ARGS="--quick".
 
 costs: $(VENV)/.test  ## Measure what the options of bulk_upsert cost.
 	@$(PY) -m benchmarks.costs
+
+files: $(VENV)/.test  ## Measure what a CSV file takes, beside psql's way by hand.
+	@$(PY) -m benchmarks.files $(ARGS)
 
 thresholds: $(VENV)/.test  ## Measure where one way to carry rows overtakes another.
 	@$(PY) -m benchmarks.thresholds

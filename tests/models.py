@@ -772,3 +772,29 @@ class Ticking(models.Model):
 
 
 from .conflict_models import *  # noqa: E402, F403 (models are found here)
+
+
+class Runway(models.Model):
+    """A table of OurAirports, by the names of its export."""
+
+    airport_ref = models.IntegerField()
+    airport_ident = models.CharField(max_length=8)
+    length_ft = models.IntegerField(null=True)
+    width_ft = models.IntegerField(null=True)
+    surface = models.CharField(max_length=80)
+    lighted = models.BooleanField()
+    closed = models.BooleanField()
+    le_ident = models.CharField(max_length=8)
+    le_latitude_deg = models.FloatField(null=True)
+    le_longitude_deg = models.FloatField(null=True)
+    le_elevation_ft = models.IntegerField(null=True)
+    le_heading = models.FloatField("le_heading_degT", null=True)
+    le_displaced_threshold_ft = models.IntegerField(null=True)
+    he_ident = models.CharField(max_length=8)
+    he_latitude_deg = models.FloatField(null=True)
+    he_longitude_deg = models.FloatField(null=True)
+    he_elevation_ft = models.IntegerField(null=True)
+    he_heading = models.FloatField("he_heading_degT", null=True)
+    he_displaced_threshold_ft = models.IntegerField(null=True)
+
+    objects = BulkUpsertManager()

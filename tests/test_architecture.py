@@ -31,7 +31,7 @@ LEVELS = [
         "management.commands.bulkexport",
         "management.commands.bulkupsert",
     ],
-    ["commands.export", "commands.load"],
+    ["commands.export", "commands.load", "commands.rejects"],
     ["commands.interrupts", "commands.summary", "commands.targets"],
     ["commands.arguments"],
     ["commands.__init__", "commands.progress", "commands.refusals", "commands.sample"],

@@ -805,3 +805,85 @@ DJANGOS = {
     "--help", "--version", "--verbosity", "--settings", "--pythonpath", "--traceback",
     "--no-color", "--force-color", "--skip-checks",
 }  # fmt: skip
+
+
+# Rejects ----------------------------------------------------------------------------------
+
+
+MESSY = 'sku,name,stock\nA,Panel,1\nB,"Ca""ble, x",two\nC,x\nD,"x"y,4\nE,x,5\nF,z,six\n'
+
+
+def rejecting(path: str, out: Path, *arguments: str) -> tuple[str, str]:
+    """Run the command; return what it ends with, and what it says."""
+    said = io.StringIO()
+    words = ["tests.Product", path, "--unique", "sku", "--rejects", str(out), *arguments]
+    with pytest.raises(CommandError) as caught:
+        call_command("bulkupsert", *words, stdout=said, stderr=io.StringIO())
+    assert caught.value.returncode == 1
+    return str(caught.value), said.getvalue()
+
+
+def test_rejects(file, tmp_path):
+    """The good rows are in, and the bad ones in a file, which can be mended and read again."""
+    out = tmp_path / "rejects.csv"
+    error, said = rejecting(file(MESSY), out)
+    assert error == (
+        f"4 rows were rejected; they are in {out}. "
+        "The first: line 3: stock: this text can't be read as an integer"
+    )
+    assert said.split()[:5] == ["created", "updated", "unchanged", "skipped", "rejected"]
+    assert [row[0] for row in stored()] == ["A", "E"]
+    assert out.read_text() == (
+        "rejected_line,rejected_reason,sku,name,stock\n"
+        '3,stock: this text can\'t be read as an integer,B,"Ca""ble, x",two\n'
+        '4,"2 values, where the header names 3",C,x\n'
+        '5,"\',\' expected after \'""\'","D,""x""y,4"\n'
+        "7,stock: this text can't be read as an integer,F,z,six\n"
+    )
+    mended = out.read_text().replace("two", "2").replace(",C,x", ",C,x,3")
+    mended = mended.replace('"D,""x""y,4"', "D,xy,4")
+    path = tmp_path / "mended.csv"
+    path.write_text(mended)
+    error, _ = rejecting(str(path), out, "--format", "json")
+    assert [row[0] for row in stored()] == ["A", "B", "C", "D", "E"]
+    assert stored()[1] == ("B", 'Ca"ble, x', 2)
+    assert out.read_text().splitlines() == [
+        "rejected_line,rejected_reason,sku,name,stock",
+        "5,stock: this text can't be read as an integer,F,z,six",
+    ]
+
+
+def test_no_rejects(file, tmp_path):
+    """Where no row is bad, no file is written, and the status is 0."""
+    out = tmp_path / "rejects.csv"
+    counts = upsert(file(), "--unique", "sku", "--rejects", str(out))
+    assert (counts["created"], counts["rejected"]) == (2, 0)
+    assert not out.exists()
+
+
+def test_rejects_of_stdin(monkeypatch, tmp_path):
+    """What can be read once only is kept, for the rows that are rejected."""
+    monkeypatch.setattr(sys, "stdin", Standard(MESSY.encode()))
+    monkeypatch.setattr(sys.stdin.buffer, "seekable", lambda: False, raising=False)
+    out = tmp_path / "rejects.csv"
+    rejecting("-", out, "--dry-run")
+    assert len(out.read_text().splitlines()) == 5
+    assert not Product.objects.exists()
+
+
+def test_rejects_of_the_server(file, tmp_path):
+    """What a constraint refuses is in the file, too; and what a validator does."""
+    out = tmp_path / "rejects.csv"
+    error, _ = rejecting(file("sku,name,stock\nA,,1\nB,x,2\nB,x,3\n"), out, "--validate")
+    assert error.startswith("3 rows were rejected")
+    assert [line.split(",")[1] for line in out.read_text().splitlines()[1:]] == [
+        "name: This field cannot be blank.", "the same (sku) in rows 1 and 2",
+        "the same (sku) in rows 1 and 2",
+    ]  # fmt: skip
+
+
+def test_validate(file):
+    """--validate without --rejects refuses the file."""
+    assert "line 2 (row 0), field 'name': This field cannot be blank." in refused(
+        "bulkupsert", "tests.Product", file("sku,name\nA,\n"), "--unique", "sku", "--validate"
+    )

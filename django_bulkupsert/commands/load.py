@@ -99,4 +99,5 @@ def load(
             last()
     if not dry_run:
         seconds = time.perf_counter() - start
-    return Summary(model._meta.label, alias, result, seconds, found)
+    collects = options["on_error"] == "collect"
+    return Summary(model._meta.label, alias, result, seconds, found, collects)

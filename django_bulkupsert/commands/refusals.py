@@ -15,8 +15,9 @@ from django.db import Error, connections
 from ..errors import BulkUpsertError, UnsupportedDatabase, listing
 from ..names import Model
 
-#: The exit status of a call that is refused, and of one that is interrupted.
-REFUSED, INTERRUPTED = 2, 130
+#: The exit status of a call that leaves out rows, of one that is refused, and of one that is
+#: interrupted.
+REJECTS, REFUSED, INTERRUPTED = 1, 2, 130
 
 #: What errors call the options of the methods, and how the command line says them.
 _FLAGS = (

@@ -23,6 +23,7 @@ class Summary:
         result: The counts.
         seconds: How long it took.
         sample: Of a dry run: what would change, in some rows; else None.
+        collects: Whether rows may be rejected.
     """
 
     model: str
@@ -30,6 +31,7 @@ class Summary:
     result: UpsertResult
     seconds: float
     sample: Sample | None = None
+    collects: bool = False
 
     @property
     def rate(self) -> float:
@@ -47,6 +49,7 @@ class Summary:
             "updated": result.updated,
             "unchanged": result.unchanged,
             "skipped": result.skipped,
+            "rejected": len(result.rejected),
             "seconds": round(self.seconds, 3),
             "rows_per_second": round(self.rate),
         }
@@ -57,9 +60,17 @@ class Summary:
     def write(self, out: Any) -> None:
         """Write a table, and the sample below it."""
         result = self.result
-        head = ["created", "updated", "unchanged", "skipped", "seconds", "rows/s"]
-        counts = [result.created, result.updated, result.unchanged, result.skipped]
-        row = [*(f"{count:,}" for count in counts), f"{self.seconds:.2f}", f"{self.rate:,.0f}"]
+        counts = {
+            "created": result.created,
+            "updated": result.updated,
+            "unchanged": result.unchanged,
+            "skipped": result.skipped,
+        }
+        if self.collects:
+            counts["rejected"] = len(result.rejected)
+        head = [*counts, "seconds", "rows/s"]
+        shown = [f"{count:,}" for count in counts.values()]
+        row = [*shown, f"{self.seconds:.2f}", f"{self.rate:,.0f}"]
         _table(out, head, row)
         if self.sample is not None:
             for line in self.sample.lines():

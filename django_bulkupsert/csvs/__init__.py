@@ -15,6 +15,10 @@ from django.utils.deconstruct import deconstructible
 
 from ..errors import OptionError
 
+#: The columns that a file of rejected rows has before its own: they are no fields, so that the file
+#: can be read again as it is.
+REJECTED = ("rejected_line", "rejected_reason")
+
 #: What a file that was compressed by gzip begins with.
 GZIP = b"\x1f\x8b"
 

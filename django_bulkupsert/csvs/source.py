@@ -19,6 +19,10 @@ from . import CsvBlock, CsvHeader, CsvRows
 UNREADABLE = (UnicodeError, csv.Error, EOFError, zlib.error)
 
 
+#: Rows that are read at a time where they are looked for.
+BLOCK_ROWS = 1_000
+
+
 class CsvSource(Source):
     """Rows of a file; what is pulled is a CsvBlock.
 
@@ -33,11 +37,14 @@ class CsvSource(Source):
     def __init__(self, rows: CsvRows, *, sifts: bool = False) -> None:
         self.sifts = sifts
         self._opened = ExitStack()
+        self._text: list[str] = []  # the lines of the row at hand, if rows are sifted
         # Where a row does not begin on the line after the one before began: its index, its line.
         self._places, self._lines = array("q"), array("q")
         self._pulled = 0
         try:
             lines = self._opened.enter_context(rows.text())
+            if sifts:
+                lines = self._noted(lines)
             self._reader = csv.reader(
                 lines, delimiter=rows.delimiter, quotechar=rows.quotechar, strict=True
             )
@@ -63,9 +70,10 @@ class CsvSource(Source):
                 except csv.Error as error:
                     if not self.sifts or _is_open(error):
                         raise
-                    record = _Broken(_reason(error))
+                    record = _Broken(_reason(error), "".join(self._text).rstrip("\r\n"))
                 if record is None:
                     break
+                self._text.clear()
                 start, line = line + 1, reader.line_num
                 if not record:
                     continue
@@ -81,6 +89,18 @@ class CsvSource(Source):
             raise CsvError(at, _reason(error)) from error
         finally:
             self.close()
+
+    def _noted(self, lines: Iterator[str]) -> Iterator[str]:
+        for line in lines:
+            self._text.append(line)
+            yield line
+
+    def records(self) -> Iterator[tuple[int, list[str]]]:
+        """Give each row that is left: its index, and its values, however many; or its text."""
+        while records := self._walk.pull(BLOCK_ROWS):
+            for index, record in enumerate(records, self._pulled):
+                yield index, [record.text] if isinstance(record, _Broken) else record
+            self._pulled += len(records)
 
     def _header(self) -> tuple[str, ...]:
         names = [name.strip() for name in next(self._records, ())]
@@ -138,9 +158,10 @@ class CsvSource(Source):
 class _Broken(list[str]):
     """A row that is no CSV: of no values."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, text: str) -> None:
         super().__init__()
         self.reason = reason
+        self.text = text
 
     def __bool__(self) -> bool:
         return True  # or it would be a blank line

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ..columns import Column
-from ..csvs import CsvBlock, CsvHeader
+from ..csvs import REJECTED, CsvBlock, CsvHeader
 from ..csvs.values import CsvValues
 from ..errors import OptionError, UnknownFieldError, listing
 from ..fields import Field
@@ -109,7 +109,7 @@ def resolved(model: Model, header: CsvHeader) -> list[tuple[int, Named]]:
     extra: list[str] = []
     for place, name in enumerate(header.names):
         wanted = columns.get(name, name)
-        if wanted is None:
+        if wanted is None or (name in REJECTED and name not in columns):
             continue
         named = find(model, wanted) or (None if name in columns else _by_label(model, name))
         if named is None and name in columns:

@@ -10,9 +10,15 @@ from typing import Any
 Row = dict[str, Any]
 
 
+#: The file as it is shipped, and the options by which the command reads it.
+FILE = files("airportsdata").joinpath("airports.csv")
+OPTIONS = ["--map=subd=region", "--map=lat=latitude", "--map=lon=longitude", "--map=tz=timezone",
+           "--map=lid="]  # fmt: skip
+
+
 def airports() -> list[Row]:
     """Read the 28,000 airports, as mappings of Airport's fields."""
-    with files("airportsdata").joinpath("airports.csv").open(encoding="utf-8", newline="") as file:
+    with FILE.open(encoding="utf-8", newline="") as file:
         return [
             {
                 "icao": line["icao"],
@@ -21,7 +27,7 @@ def airports() -> list[Row]:
                 "city": line["city"],
                 "region": line["subd"],
                 "country": line["country"],
-                "elevation": round(float(line["elevation"])),
+                "elevation": float(line["elevation"]),
                 "latitude": float(line["lat"]),
                 "longitude": float(line["lon"]),
                 "timezone": line["tz"],

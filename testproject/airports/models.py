@@ -14,7 +14,7 @@ class AirportFields(models.Model):
     city = models.CharField(max_length=100)
     region = models.CharField(max_length=100)
     country = models.CharField(max_length=2)
-    elevation = models.IntegerField(help_text="feet above the sea")
+    elevation = models.FloatField(help_text="feet above the sea")
     latitude = models.FloatField(help_text="degrees north")
     longitude = models.FloatField(help_text="degrees east")
     timezone = models.CharField(max_length=50)

@@ -13,7 +13,9 @@ from django.db.models import Q
 from ...commands.arguments import delimiter_in, names_in, pairs_in
 from ...commands.load import load, long_values, opened
 from ...commands.progress import told
-from ...commands.refusals import REFUSED, check_alias, model_named, refusals
+from ...commands.refusals import REFUSED, REJECTS, check_alias, model_named, refusals
+from ...commands.rejects import reason, write_rejects
+from ...commands.targets import written
 from ...csvs import CsvRows
 from ...expressions import Excluded
 from ...plans.options import DUPLICATES
@@ -24,7 +26,8 @@ class Command(BaseCommand):
 
     help = (
         "Insert the rows of a CSV file that are new and update those that are there; all of them "
-        "or none. Exit status: 0, or 2 if something is refused."
+        "or none, or with --rejects all that can be stored. Exit status: 0, 1 if rows were "
+        "rejected, or 2 if something is refused."
     )
     requires_system_checks: list[str] = []
 
@@ -92,6 +95,17 @@ class Command(BaseCommand):
         )
         parser.add_argument("--encoding", default="utf-8", help="default: utf-8")
         parser.add_argument(
+            "--rejects",
+            metavar="FILE",
+            help="write the rows that can be stored, and the others into this file: each with its "
+            "line and what is wrong, to be mended and read again",
+        )
+        parser.add_argument(
+            "--validate",
+            action="store_true",
+            help="have the fields look at their values: blanks, choices and validators",
+        )
+        parser.add_argument(
             "--dry-run", action="store_true", help="write nothing; show what would change"
         )
         parser.add_argument("--format", choices=["table", "json"], default="table")
@@ -129,18 +143,32 @@ class Command(BaseCommand):
                 "where": Q(**{f"{newer}__lt": Excluded(newer)}) if newer else None,
                 "ignore_conflicts": options["ignore_conflicts"],
                 "duplicates": options["duplicates"],
+                "on_error": "collect" if options["rejects"] else "raise",
+                "validate": options["validate"],
             }
             queryset = model._base_manager.using(alias)
-            with opened(options["file"], again=dry_run) as file:
+            rejects = options["rejects"]
+            with opened(options["file"], again=bool(dry_run or rejects)) as file:
                 if options["interactive"] and not dry_run and options["file"] != "-":
                     self.confirm(options["file"], model._meta.label, alias)
                 with told(self.stderr, options["verbosity"], file) as progress:
                     words["progress"] = progress
                     summary = load(queryset, make, file, words, dry_run)
+                rejected = summary.result.rejected
+                if rejected:
+                    file.file.seek(0)
+                    with written(rejects, self.stdout) as write:
+                        write_rejects(make(file.file), rejected, write)
         if options["format"] == "json":
             self.stdout.write(summary.as_json())
         elif options["verbosity"] > 0:
             summary.write(self.stdout)
+        if rejected:
+            first = f"line {rejected[0].line}: {reason(rejected[0])}"
+            raise CommandError(
+                f"{len(rejected):,} rows were rejected; they are in {rejects}. The first: {first}",
+                returncode=REJECTS,
+            )
 
     def confirm(self, file: str, label: str, alias: str) -> None:
         """Ask whether to write, if somebody is there to be asked.

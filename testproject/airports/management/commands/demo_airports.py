@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from importlib.resources import as_file
 from typing import Any
 
+from django.core.management import call_command
 from django.core.management.base import BaseCommand
 from django.db import connection, transaction
 from rich.console import Console
 from rich.table import Table
 
 from django_bulkupsert import UpsertResult
-from testproject.airports.data import Row, airports, edited
+from testproject.airports.data import FILE, OPTIONS, Row, airports, edited
 from testproject.airports.models import Airport, DjangoAirport
 from testproject.measure import Cost, measured, setting
 
@@ -35,13 +37,23 @@ class Command(BaseCommand):
                 table = connection.ops.quote_name(model._meta.db_table)
                 cursor.execute(f"TRUNCATE {table} RESTART IDENTITY")
         self.console.print(f"\n[bold]Airports of the world[/]  [dim]{setting()}[/]")
-        for title, batch in (
-            (f"Load {len(rows):,} airports into an empty table", rows),
-            ("Load the same file again", rows),
-            ("Load a later edition of the file", edited(rows)),
-        ):
-            self.load(title, batch)
+        self.load(f"Load {len(rows):,} airports into an empty table", rows)
+        self.load("Load the same file again", rows)
+        self.from_the_command_line()
+        self.load("Load a later edition of the file", edited(rows))
         self.console.print("\n[dim]* with update_conflicts=True, Django's upsert[/]")
+
+    def from_the_command_line(self) -> None:
+        """Load the file as it is shipped, by the command."""
+        self.console.print("\n[bold]And again, from the command line[/]")
+        words = ["airports.Airport", FILE.name, "--unique=icao"]
+        lines = [words, OPTIONS[:3], OPTIONS[3:]]
+        typed = " \\\n    ".join(map(" ".join, lines))
+        self.console.print(f"[dim]$ manage.py bulkupsert {typed}[/]\n")
+        words += OPTIONS
+        with as_file(FILE) as path:
+            words[1] = str(path)
+            call_command("bulkupsert", *words, interactive=False, stdout=self.stdout)
 
     def load(self, title: str, rows: list[Row]) -> None:
         """Load rows by each method, and print what happened."""
