@@ -38,6 +38,7 @@ class AsyncBulkMethods:
         lock: str | None = None,
         on_error: str = "raise",
         validate: bool = False,
+        batch_size: int | None = None,
         progress: Callable[[int, int | None], object] | None = None,
         strategy: str | None = None,
     ) -> UpsertResult:
@@ -73,6 +74,7 @@ class AsyncBulkMethods:
             lock=lock,
             on_error=on_error,
             validate=validate,
+            batch_size=batch_size,
             strategy=strategy,
         )
         return await in_thread(call, rows, progress, self)

@@ -40,6 +40,7 @@ class BulkMethods:
         lock: str | None = None,
         on_error: str = "raise",
         validate: bool = False,
+        batch_size: int | None = None,
         progress: Callable[[int, int | None], object] | None = None,
         strategy: str | None = None,
     ) -> UpsertResult:
@@ -95,6 +96,8 @@ class BulkMethods:
                 "collect" such rows in the result's ``rejected``, and write the others.
             validate: Have fields look at their values first, as ``full_clean()`` does: blanks,
                 choices and validators, but not what would query.
+            batch_size: The most rows that one COPY sends, where there are more than 2,000; 5,000,
+                if it is left out. It never splits the upsert, which is one statement.
             progress: Is called with the number of rows so far and the number of all (None where
                 that is not known), a few times a second at most, and at the end. What it raises
                 stops the call, and nothing is written. A plain function: it is called from the
@@ -134,6 +137,7 @@ class BulkMethods:
             lock=lock,
             on_error=on_error,
             validate=validate,
+            batch_size=batch_size,
             progress=progress,
             strategy=strategy,
         )

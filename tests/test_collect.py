@@ -281,3 +281,51 @@ def test_validators_of_ones_own(monkeypatch):
     finally:
         field.__dict__.pop("validators", None)
     assert told(result) == [(0, "stock", 5)]
+
+
+def test_exclusion_constraints():
+    """Rows that an exclusion constraint refuses, of stored rows or of one another."""
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE tests_everything ADD EXCLUDE USING gist (int_range WITH &&)")
+    rows = [{"key": n, "int_range": text} for n, text in enumerate(
+        ["[1,3)", "[2,4)", "[5,6)", None, "[5,9)", "[9,10)"]
+    )]  # fmt: skip
+    result = upsert(rows, Everything, ["key"])
+    assert [(each.index, each.sqlstate) for each in result.rejected] == [(1, "23P01"), (4, "23P01")]
+    assert sorted(Everything.objects.values_list("key", flat=True)) == [0, 2, 3, 5]
+
+
+def test_batch_size():
+    """Rows go by COPYs of so many; positions stay right."""
+    result = upsert(many(50, _20={"stock": "x"}), batch_size=7)
+    assert told(result) == [(20, "stock", "x")]
+    assert result.created == 49
+
+
+def test_matched_by_any_fields():
+    """match_fields goes the same way."""
+    Product.objects.create(sku="A", name="x")
+    rows = [{"sku": "B", "name": "x", "stock": 1}, {"sku": "C" * 13, "name": "y", "stock": 2},
+            {"sku": "D", "name": "z", "stock": 3}]  # fmt: skip
+    result = Product.objects.bulk_upsert(rows, match_fields=["name"], on_error="collect")
+    assert (result.updated, result.created) == (1, 1)
+    assert told(result) == [(1, "sku", "C" * 13)]
+
+
+def test_by_primary_key():
+    """Rows with a primary key and without are counted apart, and so are those left out."""
+    there = Product.objects.create(sku="A")
+    rows = [{"id": there.pk, "sku": "A", "stock": 5}, {"id": None, "sku": "B", "stock": 1},
+            {"id": None, "sku": "C", "stock": "x"}, {"id": 10**6, "sku": "D", "stock": 2},
+            {"id": None, "sku": "E", "stock": None}]  # fmt: skip
+    result = Product.objects.bulk_upsert(rows, on_error="collect")
+    assert (result.updated, result.created, result.total) == (1, 2, 5)
+    assert told(result) == [(2, "stock", "x"), (4, "stock", None)]
+
+
+def test_a_source_in_pieces():
+    """Where a whole pull is bad, the next ones are read all the same."""
+    text = "sku,stock\n" + "x\n" * 6_000 + "A,1\n"
+    result = upsert(CsvRows(io.StringIO(text)))
+    assert (result.created, len(result.rejected)) == (1, 6_000)
+    assert result.rejected[-1].line == 6_001

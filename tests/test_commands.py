@@ -28,6 +28,7 @@ from django_bulkupsert import CsvRows
 from django_bulkupsert.commands import progress as progress_module
 from django_bulkupsert.commands import sample as sample_module
 from django_bulkupsert.management.commands import bulkupsert as command_module
+from django_bulkupsert.relations import StagingRelation
 from tests import strategies
 from tests.models import Code, Country, Custom, Everything, Measure, Odd, Pizzeria, Product
 from tests.shop.models import Customer
@@ -204,6 +205,7 @@ REFUSED = [
     (["tests.Product", "FILE", "--unique", "skuu"], "--unique: 'skuu' is no field of"),
     (["tests.Product", "FILE", "--constraint", "c"], "constraint"),
     (["tests.Product", "FILE", "--where-newer", "x", "--unique", "sku"], "x"),
+    (["tests.Product", "FILE", "--batch-size", "0"], "--batch-size must be a positive integer."),
     (["tests.Product", "FILE", "--delimiter", ";;"], "delimiter is one character"),
     (["tests.Product", "FILE", "--encoding", "klingon"], "encoding: Python knows none"),
     (["tests.City", "FILE", "--unique", "name"], "'sku' and 'stock' of the header are no field of "
@@ -887,3 +889,19 @@ def test_validate(file):
     assert "line 2 (row 0), field 'name': This field cannot be blank." in refused(
         "bulkupsert", "tests.Product", file("sku,name\nA,\n"), "--unique", "sku", "--validate"
     )
+
+
+def test_batch_size(file, monkeypatch):
+    """A COPY sends so many rows at most; it is one call all the same."""
+    sizes = []
+    send = StagingRelation.copy
+
+    def copy(self, chunk, lines):
+        sizes.append(chunk.count)
+        send(self, chunk, lines)
+
+    monkeypatch.setattr(StagingRelation, "copy", copy)
+    lines = "".join(f"S{n},x,{n}\n" for n in range(2_500))
+    counts = upsert(file(FILE + lines), "--unique", "sku", "--batch-size", "600")
+    assert counts["created"] == sum(sizes) == 2_502
+    assert max(sizes) == 600

@@ -30,6 +30,7 @@ _FLAGS = (
     (r"\bmatch_fields\b", "--match"),
     (r"\bupdate_fields\b", "--update"),
     (r"\bwhere\b(?= and|$)", "--where-newer"),
+    (r"^Batch size", "--batch-size"),
     (r"pass the file's encoding", "--encoding says what it is"),
 )
 

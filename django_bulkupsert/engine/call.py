@@ -148,6 +148,7 @@ class Call(Generic[PlanT, ResultT]):
                 rows = rows or source.pull(self.chunk_rows)
                 if not rows:
                     break
+                rows, left = self._split(rows)
                 if source.reader.is_plain(rows):
                     loading.send()
                 else:
@@ -158,7 +159,15 @@ class Call(Generic[PlanT, ResultT]):
                 self.take(chunk)
                 loading.add(chunk)  # and the connection is free
                 self.progress.at(source.count)
-                rows = ()
+                rows = left
+
+    def _split(self, rows: Any) -> tuple[Any, Any]:
+        """Return the rows of one chunk, and what is left of those that were pulled."""
+        count, most = len(rows), self.chunk_rows
+        if count <= most:
+            return rows, ()
+        picked = self.source.source.picked
+        return picked(rows, range(most)), picked(rows, range(most, count))
 
     def _atomic(self) -> AbstractContextManager[Any]:
         atomic: AbstractContextManager[Any] = transaction.atomic(using=self.connection.alias)

@@ -37,6 +37,8 @@ class UpsertCall(Faults):
         self.bound = reader.keep("bound", partial(Bound, plan, reader, self.slots))
         self.returns, self.olds = self.bound.returns, self.bound.olds
         self.seen = SeenKeys(*self.bound.judged)
+        if plan.options.batch_size is not None:
+            self.chunk_rows = plan.options.batch_size
         self.marks = Marks(self.bound.told, reader.constants, self.connection.alias)
 
     @property

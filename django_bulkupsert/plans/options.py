@@ -43,6 +43,7 @@ class UpsertOptions:
     lock: str | None = None
     on_error: str = "raise"
     validate: bool = False
+    batch_size: int | None = None
     progress: Callable[[int, int | None], object] | None = None
     strategy: str | None = None
 

@@ -20,7 +20,7 @@ from ..fields import Field, is_clock, is_generated
 from ..names import Model, pk_fields, resolve_all
 from ..readers import Reader
 from ..target import Target, any_fields, find, named, primary_key
-from .base import Plan
+from .base import Plan, check_batch_size
 from .keys import KeyPart, key_part
 from .options import UpsertOptions, check_options
 
@@ -59,6 +59,7 @@ class UpsertPlan(Plan):
         self.options = options
         self.readers: dict[Hashable, Reader] = {}
         check_options(options)
+        check_batch_size(options.batch_size)
         changed = self._given("transform", options.transform)
         for field in changed:
             self._columns[field] = Column.of(field, connection, fits=False)

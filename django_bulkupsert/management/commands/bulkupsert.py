@@ -95,6 +95,9 @@ class Command(BaseCommand):
         )
         parser.add_argument("--encoding", default="utf-8", help="default: utf-8")
         parser.add_argument(
+            "--batch-size", type=int, metavar="N", help="the most rows that one COPY sends"
+        )
+        parser.add_argument(
             "--rejects",
             metavar="FILE",
             help="write the rows that can be stored, and the others into this file: each with its "
@@ -145,6 +148,7 @@ class Command(BaseCommand):
                 "duplicates": options["duplicates"],
                 "on_error": "collect" if options["rejects"] else "raise",
                 "validate": options["validate"],
+                "batch_size": options["batch_size"],
             }
             queryset = model._base_manager.using(alias)
             rejects = options["rejects"]
