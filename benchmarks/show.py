@@ -61,7 +61,7 @@ def _rich(table: report.Table) -> RichTable:
 
 
 def in_docs(results: Results, folder: Path) -> None:
-    """Write the plots, and the page with all tables."""
+    """Write the plots, the page with all tables, and the one table that docs/performance shows."""
     folder.mkdir(parents=True, exist_ok=True)
     parts = [_head(results)]
     for driver in results.drivers:
@@ -74,6 +74,8 @@ def in_docs(results: Results, folder: Path) -> None:
         if absent := report.absent(results, driver):
             parts += ["Who could not:", "", *(f"* {line}" for line in absent), ""]
     (folder / "tables.rst").write_text("\n".join(parts).rstrip() + "\n")
+    aims = [line for driver in results.drivers for line in _csv(report.figures(results, driver))]
+    (folder / "aims.rst").write_text("\n".join(aims).rstrip() + "\n")
 
 
 def _head(results: Results) -> str:

@@ -18,7 +18,16 @@ version = release = django_bulkupsert.__version__
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 html_theme = "furo"
 html_title = f"django_bulkupsert {release}"
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "benchmarks/aims.rst"]  # which is included
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 nitpicky = False
+
+
+def setup(app):
+    """Have the README's pictures found: it stands a folder above the docs."""
+    app.connect("include-read", lambda _app, _path, _parent, content: _mend(content))
+
+
+def _mend(content):
+    content[0] = content[0].replace("image:: docs/", "image:: ")
