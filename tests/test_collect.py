@@ -168,6 +168,17 @@ def test_checks_and_triggers():
     assert result.rejected[-1].message == "violates check constraint 'few'"
 
 
+def test_checks_of_all_kinds():
+    """Those that are not validated count for new rows; those that are not enforced don't."""
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE tests_product ADD CHECK (stock <> 1) NOT VALID")
+        if connection.pg_version >= 180000:
+            cursor.execute("ALTER TABLE tests_product ADD CHECK (stock <> 2) NOT ENFORCED")
+    result = upsert([{"sku": f"S{n}", "stock": n} for n in range(4)])
+    assert told(result) == [(1, "stock", "1")]
+    assert result.created == 3
+
+
 def test_another_unique_constraint():
     """Rows that another unique index refuses, of stored rows or of one another."""
     with connection.cursor() as cursor:

@@ -16,7 +16,9 @@ def checks(table: Fragment) -> Fragment:
         "SELECT c.conname, pg_get_expr(c.conbin, c.conrelid), array_agg(a.attname::text) "
         "FROM pg_constraint AS c JOIN pg_attribute AS a "
         "ON a.attrelid = c.conrelid AND a.attnum = ANY(c.conkey) "
-        "WHERE c.conrelid = to_regclass({table}) AND c.contype = 'c' AND c.convalidated "
+        "WHERE c.conrelid = to_regclass({table}) AND c.contype = 'c' "
+        # PostgreSQL 18 has some that are not enforced.
+        "AND to_jsonb(c) ->> 'conenforced' IS DISTINCT FROM 'false' "
         "GROUP BY c.oid ORDER BY c.conname",
         table=value(table.plain()),
     )
