@@ -191,7 +191,7 @@ class Rows:
 
 @contextmanager
 def told_by_line(source: Source) -> Iterator[None]:
-    """Have errors name the lines of a file.
+    """Have errors name the lines of a file, and let go of it at the end.
 
     Raises:
         RowError: With the line, where rows are those of a file.
@@ -203,6 +203,8 @@ def told_by_line(source: Source) -> Iterator[None]:
         if line is None:
             raise
         raise type(error)(error.index, error.field, error.reason, line) from error
+    finally:
+        source.close()
 
 
 def open_rows(

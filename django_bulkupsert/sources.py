@@ -53,6 +53,9 @@ class Source:
         """Return some of the rows that were pulled."""
         return [rows[offset] for offset in offsets]
 
+    def close(self) -> None:
+        """Let go of what was opened."""
+
     def line(self, index: int) -> int | None:  # noqa: ARG002
         """Return the line, from 1, on which a row of a file begins; None: there is no file."""
         return None

@@ -187,6 +187,23 @@ def test_text_files_and_paths(tmp_path):
         assert not opened.closed
 
 
+def test_a_file_is_let_go_of(tmp_path, monkeypatch):
+    """What was opened here is closed, also where the call fails half way."""
+    path = tmp_path / "products.csv"
+    path.write_text(FILE.replace("Cable", "x" * 30))
+    opened = []
+    real = open
+    monkeypatch.setattr(
+        "builtins.open", lambda *args, **words: opened.append(real(*args, **words)) or opened[-1]
+    )
+    with pytest.raises(RowValueError) as caught:
+        Product.objects.bulk_upsert(CsvRows(path), unique_fields=["sku"])
+    files = [each for each in opened if each.name == path]
+    assert files
+    assert all(each.closed for each in files)
+    assert caught.value.line == 3
+
+
 def test_a_file_is_read_once():
     """Rows of an open file can't be read twice, and say so."""
     once = rows()
