@@ -198,7 +198,7 @@ def test_a_file_is_let_go_of(tmp_path, monkeypatch):
     )
     with pytest.raises(RowValueError) as caught:
         Product.objects.bulk_upsert(CsvRows(path), unique_fields=["sku"])
-    files = [each for each in opened if each.name == path]
+    files = [each for each in opened if str(each.name) == str(path)]
     assert files
     assert all(each.closed for each in files)
     assert caught.value.line == 3
