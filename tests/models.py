@@ -798,3 +798,12 @@ class Runway(models.Model):
     he_displaced_threshold_ft = models.IntegerField(null=True)
 
     objects = BulkUpsertManager()
+
+
+class Tree(models.Model):
+    """A foreign key to the model itself."""
+
+    code = models.CharField(max_length=10, unique=True)
+    parent = models.ForeignKey("self", models.CASCADE, null=True)
+
+    objects = BulkUpsertManager()

@@ -26,6 +26,11 @@ class Relation:
     is_single = False
     literals: Mapping[Any, Fragment] | None = None
 
+    @property
+    def dropped(self) -> Fragment | None:
+        """The query of the positions of rows that don't count, if that was settled before."""
+        return None
+
     def select(self) -> Fragment:
         """Return the query of all rows."""
         raise NotImplementedError

@@ -42,6 +42,7 @@ class StagingRelation(Relation):
         self.connection = connection
         self.cursor = cursor
         self.slots = slots
+        self.marks_dropped = False
         self.flagged: set[Fragment] = set()  # flags by which a row is left to a default
         self.plain_name = name = f"bulkupsert_{secrets.token_hex(8)}"
         self.name = compose("pg_temp.{name}", name=identifier(name))
@@ -154,6 +155,13 @@ class StagingRelation(Relation):
             self.cursor
         )
 
+    @property
+    def dropped(self) -> Fragment | None:
+        """The query of the positions of rows that don't count, if that was settled before."""
+        if not self.marks_dropped:
+            return None
+        return compose("SELECT ord FROM {name} WHERE dropped", name=self.name)
+
     def drop(self) -> None:
         """Drop the table before its transaction ends."""
         compose("DROP TABLE {name}", name=self.name).execute(self.cursor)
@@ -187,6 +195,11 @@ class StagedPart(Relation):
     def __init__(self, whole: StagingRelation, low: int, high: int) -> None:
         self.whole = whole
         self.bounds = {"low": raw(str(low)), "high": raw(str(high))}
+
+    @property
+    def dropped(self) -> Fragment | None:
+        """The query of the positions of rows that don't count; see StagingRelation."""
+        return self.whole.dropped
 
     def prelude(self) -> Fragment:
         """Return no CTE: the table is read as it is."""

@@ -37,6 +37,11 @@ class TransformedRelation(Relation):
         self.values = relation.values
         self.is_single = relation.is_single
 
+    @property
+    def dropped(self) -> Fragment | None:
+        """The query of the positions of rows that don't count; see Relation."""
+        return self.relation.dropped
+
     def select(self) -> Fragment:
         """Return the query of all rows."""
         transforms = self.transforms()

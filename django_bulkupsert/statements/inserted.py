@@ -40,6 +40,8 @@ class Inserted(Proposed):
         """Return the CTE bu_d."""
         if not self.judges:
             return EMPTY
+        if self.drops and self.relation.dropped is not None:
+            return compose("bu_d AS MATERIALIZED ({dropped})", dropped=self.relation.dropped)
         parts = {
             "source": self.relation.source(),
             "keyed": join(AND, self.keyed()),

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from ..columns import Column
 from ..relations import Relation, Slot
-from ..sql import Fragment, comma, compose, raw, value
+from ..sql import Fragment, comma, compose, join, raw, value
+from .inserted import Inserted
 from .keyed import Keyed
+from .over import AND
 
 
 def checks(table: Fragment) -> Fragment:
@@ -52,33 +54,168 @@ def unchecked(over: Keyed, expressions: Sequence[str], columns: Sequence[Column]
     )
 
 
-def orphans(over: Keyed, column: Column, target: Column) -> Fragment:
+def constrained(table: Fragment) -> Fragment:
+    """Return the query of a table's columns that are a foreign key each."""
+    return compose(
+        "SELECT a.attname::text FROM pg_constraint AS c JOIN pg_attribute AS a "
+        "ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1] "
+        "WHERE c.conrelid = to_regclass({table}) AND c.contype = 'f' "
+        "AND cardinality(c.conkey) = 1",
+        table=value(table.plain()),
+    )
+
+
+def has_before_triggers(table: Fragment) -> Fragment:
+    """Return the query of whether a trigger may change a row before it is written."""
+    return compose(
+        "SELECT EXISTS (SELECT 1 FROM pg_trigger WHERE tgrelid = to_regclass({table}) "
+        "AND NOT tgisinternal AND tgtype & 3 = 3)",  # BEFORE, FOR EACH ROW
+        table=value(table.plain()),
+    )
+
+
+def deferred(table: Fragment) -> Fragment:
+    """Return the query of a table's constraints that may be checked at the end, by their names.
+
+    Not of foreign keys. NULL, if there are none.
+    """
+    return compose(
+        "SELECT string_agg(format('%%I.%%I', n.nspname, c.conname), ', ') "
+        "FROM pg_constraint AS c JOIN pg_namespace AS n ON n.oid = c.connamespace "
+        "WHERE c.conrelid = to_regclass({table}) AND c.condeferrable AND c.contype <> 'f'",
+        table=value(table.plain()),
+    )
+
+
+def check_now(names: str) -> Fragment:
+    """Return the statement that checks constraints, whose names the server has quoted itself."""
+    return compose("SET CONSTRAINTS {names} IMMEDIATE", names=raw(names))
+
+
+def unique_columns(table: Fragment, index: str) -> Fragment:
+    """Return the query of a unique index's columns; no row, unless it is over columns alone."""
+    return compose(
+        "SELECT array_agg(a.attname::text) FROM pg_index AS i "
+        "JOIN pg_class AS c ON c.oid = i.indexrelid "
+        "JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey) "
+        "WHERE i.indrelid = to_regclass({table}) AND c.relname = {index} AND i.indisunique "
+        "AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indnatts = i.indnkeyatts",
+        table=value(table.plain()),
+        index=value(index),
+    )
+
+
+def orphans(over: Keyed, column: Column, target: Column, *, new: bool) -> Fragment:
     """Return: the positions of rows that point to no stored row, nor to one of the rows.
 
     Args:
         over: The rows.
         column: The foreign key.
         target: The column that it points to.
+        new: Whether only rows that match no stored row count.
     """
     given = over.incoming(column)
-    own = raw("true")
+    source = over.relation.source()
+    conditions = [raw("true")]
     if target in over.slot_of:  # of the model itself: another row may bring it
-        own = compose(
-            "{given} NOT IN (SELECT {value} FROM {source} WHERE {value} IS NOT NULL)",
-            given=given,
-            value=over.incoming(target),
-            source=over.relation.source(),
+        conditions.append(
+            compose(
+                "{given} NOT IN (SELECT {value} FROM {source} WHERE {value} IS NOT NULL)",
+                given=given,
+                value=over.incoming(target),
+                source=source,
+            )
+        )
+    if new and over.plan.key and over.has_key:
+        conditions.append(compose("{pk} IS NULL", pk=over.plan.pk[0].stored))
+        source = compose(
+            "{source} LEFT JOIN {table} ON {matched}",
+            source=source,
+            table=over.plan.table,
+            matched=over.matched(),
         )
     return compose(
-        "{prelude}SELECT bu_r.ord FROM {source} LEFT JOIN {parent} AS bu_p "
-        "ON bu_p.{key} = {given} WHERE {given} IS NOT NULL AND bu_p.{key} IS NULL AND {own} "
-        "ORDER BY bu_r.ord",
+        "{prelude}SELECT DISTINCT bu_r.ord FROM {source} LEFT JOIN {parent} AS bu_p "
+        "ON bu_p.{key} = {given} WHERE {given} IS NOT NULL AND bu_p.{key} IS NULL "
+        "AND {conditions} ORDER BY 1",
         prelude=over.prelude(),
-        source=over.relation.source(),
+        source=source,
         parent=target.table,
         key=target.name,
         given=given,
-        own=own,
+        conditions=join(AND, conditions),
+    )
+
+
+def stored_orphans(over: Keyed, column: Column, target: Column) -> Fragment:
+    """Return: the positions of rows whose stored row points to no stored row."""
+    return compose(
+        "{prelude}SELECT DISTINCT bu_r.ord FROM {source} JOIN {table} ON {matched} "
+        "LEFT JOIN {parent} AS bu_p ON bu_p.{key} = {stored} "
+        "WHERE {stored} IS NOT NULL AND bu_p.{key} IS NULL ORDER BY 1",
+        prelude=over.prelude(),
+        source=over.relation.source(),
+        table=over.plan.table,
+        matched=over.matched(),
+        parent=target.table,
+        key=target.name,
+        stored=column.stored,
+    )
+
+
+def occupied(over: Keyed, columns: Sequence[Column]) -> Fragment:
+    """Return: the positions of rows whose values another stored row has than they match.
+
+    Args:
+        over: The rows; each part of their key is a column.
+        columns: The columns of a unique index.
+    """
+    same = [
+        compose("bu_t.{name} = {value}", name=part.column.name, value=over.incoming(part.column))
+        for part in over.parts
+        if part.column is not None
+    ]
+    held = [
+        compose("bu_t.{name} = {value}", name=column.name, value=over.incoming(column))
+        for column in columns
+    ]
+    return compose(
+        "{prelude}SELECT DISTINCT bu_r.ord FROM {source} JOIN {table} AS bu_t ON {held} "
+        "WHERE ({same}) IS NOT TRUE ORDER BY 1",
+        prelude=over.prelude(),
+        source=over.relation.source(),
+        table=over.plan.table,
+        held=join(AND, held),
+        same=join(AND, same),
+    )
+
+
+def repeated(over: Keyed, columns: Sequence[Column]) -> Fragment:
+    """Return: the positions of rows whose values an earlier row has, and none of them is NULL."""
+    values = [over.incoming(column) for column in columns]
+    return compose(
+        "{prelude}SELECT bu_n.ord FROM (SELECT bu_r.ord, row_number() OVER "
+        "(PARTITION BY {values} ORDER BY bu_r.ord) AS n FROM {source} WHERE {given}) AS bu_n "
+        "WHERE bu_n.n > 1 ORDER BY 1",
+        prelude=over.prelude(),
+        values=comma(values),
+        source=over.relation.source(),
+        given=join(AND, [compose("{value} IS NOT NULL", value=each) for each in values]),
+    )
+
+
+def mark(name: Fragment) -> Fragment:
+    """Return the statement that makes room in a staging table to say which rows don't count."""
+    return compose("ALTER TABLE {name} ADD COLUMN dropped boolean", name=name)
+
+
+def losers(over: Inserted, name: Fragment) -> Fragment:
+    """Return the statement that says which rows don't count, because another of their key does."""
+    ctes = [over.relation.prelude(), over.duplicates()]
+    return compose(
+        "WITH {ctes} UPDATE {name} SET dropped = true WHERE ord IN (SELECT ord FROM bu_d)",
+        ctes=comma(cte for cte in ctes if cte.text),
+        name=name,
     )
 
 
