@@ -8,7 +8,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Upper
 from django.test.utils import CaptureQueriesContext
 
-from django_bulkupsert import Excluded
+from django_bulkupsert import Excluded, RowConstraintError
 from tests.models import City, Constrained, Country, Product, Tree
 from tests.test_collect import many, skus, told, upsert
 
@@ -227,3 +227,31 @@ def test_it_is_certain_when_it_returns():
         pytest.fail("the commit refused what was said to be written")
     assert [each.index for each in result.rejected] == [0]
     assert City.objects.count() == 1
+
+
+# And where the first one is raised --------------------------------------------------------
+
+
+def raised(rows, model=Product, by=("sku",), **words):
+    with pytest.raises(RowConstraintError) as caught:
+        model.objects.bulk_upsert(rows, unique_fields=list(by), **words)
+    return caught.value.index, caught.value.field, str(caught.value.__cause__)[:20] != ""
+
+
+def test_the_first_row_that_a_check_refuses(strategy, shape):
+    """The error of a CHECK names the row, and the field, if it is one."""
+    run("ALTER TABLE tests_product ADD CONSTRAINT few CHECK (stock < 5)")
+    rows = [{"sku": f"S{n}", "stock": stock} for n, stock in enumerate([1, 2, 9, 3, 8])]
+    assert raised(shape(rows), strategy=strategy) == (2, "stock", True)
+    assert skus() == []
+
+
+def test_the_first_row_that_another_index_refuses(strategy, shape):
+    """The error of another unique index names the row: beside stored rows, and one another."""
+    run("CREATE UNIQUE INDEX by_stock ON tests_product (stock)")
+    Product.objects.create(sku="old", stock=3)
+    rows = [{"sku": f"S{n}", "stock": stock} for n, stock in enumerate([1, 2, 3, 4])]
+    assert raised(shape(rows), strategy=strategy) == (2, "stock", True)
+    rows = [{"sku": f"S{n}", "stock": stock} for n, stock in enumerate([1, 2, 1])]
+    assert raised(shape(rows), strategy=strategy) == (2, "stock", True)
+    assert skus() == ["old"]

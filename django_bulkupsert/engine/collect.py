@@ -24,9 +24,9 @@ from ..statements.screens import (
     repeated,
     size,
     stored_orphans,
-    unique_columns,
 )
 from ..statements.upsert import Upsert
+from .faults import one_of
 from .progress import Progress
 from .screening import ScreeningCall, Why, firsts, no_parent
 
@@ -204,20 +204,13 @@ class CollectingCall(ScreeningCall):
     ) -> bool:
         """Take out the rows whose values of a unique index another row has."""
         found = diagnostics(error)
-        unique_columns(self.plan.table, found.constraint or "").execute(cursor)
-        names = (cursor.fetchone() or [None])[0]
-        given = {column.field.column: column for column in upsert.slot_of}
-        key = [part.column for part in upsert.parts]
-        if not names or not given.keys() >= set(names) or None in key:
-            return False
-        columns = [given[name] for name in names]
-        if set(columns) == set(key):
+        columns = self.indexed(cursor, upsert, found.constraint)
+        if not columns:
             return False
         for ask in (occupied, repeated):
             upsert.execute(cursor, ask(upsert, columns))
             ordinals = firsts(cursor)
-            one = columns[0] if len(columns) == 1 else None
-            why = Why(one, found.message or str(error), cause=error)
+            why = Why(one_of(columns), found.message or str(error), cause=error)
             self.take_out(cursor, staging, ordinals, why)
             if ordinals:
                 return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -20,8 +20,15 @@ from ..plans.upsert import UpsertPlan
 from ..relations import Relation
 from ..result import UpsertResult
 from ..statements.questions import duplicates, first_too_long, nulls
+from ..statements.screens import checks, occupied, repeated, unchecked, unique_columns
 from ..statements.upsert import Upsert
 from .call import Call
+
+
+def one_of(columns: Sequence[Column]) -> Column | None:
+    """Return the column, where it is one."""
+    return columns[0] if len(columns) == 1 else None
+
 
 #: Keys that DuplicateKeysError lists.
 MOST_KEYS = 10
@@ -99,8 +106,19 @@ class Faults(Call[UpsertPlan, UpsertResult]):
             raise found from error
 
     def blame(self, error: IntegrityError, relation: Relation) -> None:
-        """Raise the error that names the row that a NOT NULL constraint refuses."""
+        """Raise the error that names the first row that a constraint refuses, if it can be told."""
         over = self.upsert(relation, None)
+        found = diagnostics(error)
+        if found.sqlstate in ("23514", "23505") and not found.context:
+            column, index = None, None
+            with suppress(DatabaseError), self.connection.cursor() as cursor:
+                if found.sqlstate == "23514":
+                    column, index = self._first_unchecked(cursor, over, found.constraint)
+                else:
+                    column, index = self._first_occupied(cursor, over, found.constraint)
+            if index is not None:
+                name = None if column is None else column.field.name
+                raise RowConstraintError(index, name, found.message or str(error)) from error
         for column, reason, new in self.null_reasons(error, over):
             index = None
             with suppress(DatabaseError), self.connection.cursor() as cursor:
@@ -108,6 +126,51 @@ class Faults(Call[UpsertPlan, UpsertResult]):
                 index = (cursor.fetchone() or [None])[0]
             if index is not None:
                 raise RowConstraintError(index, column.field.name, reason) from error
+
+    def given(self, over: Upsert) -> dict[str, Column]:
+        """Return the columns that all rows give, but for the primary key, by their names."""
+        constants = [each.column for each in self.source.reader.constants]
+        given = [column for column in (*over.slot_of, *constants) if column not in self.plan.pk]
+        return {column.field.column or "": column for column in given}
+
+    def _first_unchecked(
+        self, cursor: Any, over: Upsert, name: str | None
+    ) -> tuple[Column | None, int | None]:
+        """Return the column of a CHECK, if it is one, and the first row that it refuses."""
+        given = self.given(over)
+        checks(self.plan.table).execute(cursor)
+        for constraint, expression, names in cursor.fetchall():
+            if constraint == name and given.keys() >= set(names):
+                columns = [given[each] for each in names]
+                over.execute(cursor, unchecked(over, [expression], columns))
+                return one_of(columns), (cursor.fetchone() or [None])[0]
+        return None, None
+
+    def _first_occupied(
+        self, cursor: Any, over: Upsert, name: str | None
+    ) -> tuple[Column | None, int | None]:
+        """Return the column of a unique index, if it is one, and the first row that it refuses."""
+        columns = self.indexed(cursor, over, name)
+        for ask in (occupied, repeated) if columns else ():
+            over.execute(cursor, ask(over, columns))
+            row = cursor.fetchone()
+            if row is not None:
+                return one_of(columns), row[0]
+        return None, None
+
+    def indexed(self, cursor: Any, over: Upsert, name: str | None) -> list[Column]:
+        """Return the columns of another unique index than the key's; none, if that can't be told.
+
+        The key has to be of columns, too.
+        """
+        unique_columns(self.plan.table, name or "").execute(cursor)
+        names = (cursor.fetchone() or [None])[0] or []
+        given = self.given(over)
+        key = [part.column for part in over.parts]
+        if not given.keys() >= set(names) or None in key:
+            return []
+        columns = [given[each] for each in names]
+        return [] if set(columns) == set(key) else columns
 
     def null_reasons(
         self, error: IntegrityError, over: Upsert

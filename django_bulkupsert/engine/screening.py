@@ -24,6 +24,7 @@ from ..statements.screens import (
     unchecked,
 )
 from ..statements.upsert import Upsert
+from .faults import one_of
 from .upsert import UpsertCall
 
 #: Keys that stand twice, of which the rows are told at a time.
@@ -118,12 +119,7 @@ class ScreeningCall(UpsertCall):
 
         One that fails, of a row that another refuses or of itself, is asked for alone, or not.
         """
-        constants = [each.column for each in self.source.reader.constants]
-        given = {
-            column.field.column: column
-            for column in (*upsert.slot_of, *constants)
-            if column not in self.plan.pk
-        }
+        given = self.given(upsert)
         checks(self.plan.table).execute(cursor)
         found = [row for row in cursor.fetchall() if given.keys() >= set(row[2])]
         if found and not self._unchecked(cursor, staging, upsert, found, given):
@@ -136,7 +132,7 @@ class ScreeningCall(UpsertCall):
         staging: StagingRelation,
         upsert: Upsert,
         found: Sequence[tuple[str, str, list[str]]],
-        given: Mapping[str | None, Column],
+        given: Mapping[str, Column],
     ) -> bool:
         """Take out what some constraints refuse; return whether they could be asked for."""
         columns = [given[name] for name in dict.fromkeys(name for row in found for name in row[2])]
@@ -151,7 +147,7 @@ class ScreeningCall(UpsertCall):
             by_check.setdefault(number, []).append(ordinal)
         for number, ordinals in by_check.items():
             name, _, names = found[number]
-            one = given[names[0]] if len(names) == 1 else None
+            one = one_of([given[each] for each in names])
             why = Why(one, f"violates check constraint {name!r}", "23514")
             self.take_out(cursor, staging, ordinals, why)
         return True
