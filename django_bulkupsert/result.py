@@ -126,7 +126,7 @@ class UpsertResult:
             self.unchanged + other.unchanged,
             self.skipped + other.skipped,
             sorted(rows, key=lambda row: row.index) if rows else (),
-            sorted((*self.rejected, *other.rejected), key=lambda row: row.index),
+            sorted((*self.rejected, *other.rejected), key=lambda row: row.index) or (),
         )
 
     def __str__(self) -> str:

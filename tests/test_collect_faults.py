@@ -255,3 +255,14 @@ def test_the_first_row_that_another_index_refuses(strategy, shape):
     rows = [{"sku": f"S{n}", "stock": stock} for n, stock in enumerate([1, 2, 1])]
     assert raised(shape(rows), strategy=strategy) == (2, "stock", True)
     assert skus() == ["old"]
+
+
+def test_rows_without_a_key(strategy):
+    """Rows that bring no primary key, which they are matched by, are told by what they hold."""
+    Product.objects.create(sku="B")
+    rows = [{"sku": "A"}, {"sku": "B"}, {"sku": "C"}]
+    with pytest.raises(RowConstraintError, match="row 1, field 'sku': duplicate key value"):
+        Product.objects.bulk_upsert(rows, strategy=strategy)
+    result = Product.objects.bulk_upsert(rows, on_error="collect")
+    assert [(each.index, each.field) for each in result.rejected] == [(1, "sku")]
+    assert skus() == ["A", "B", "C"]

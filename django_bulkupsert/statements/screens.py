@@ -170,11 +170,13 @@ def occupied(over: Keyed, columns: Sequence[Column]) -> Fragment:
         over: The rows; each part of their key is a column.
         columns: The columns of a unique index.
     """
-    same = [
-        compose("bu_t.{name} = {value}", name=part.column.name, value=over.incoming(part.column))
-        for part in over.parts
-        if part.column is not None
-    ]
+    same = [raw("false")]  # rows that bring no key match none
+    if over.parts and over.has_key:
+        same = [
+            compose("bu_t.{name} = {key}", name=part.column.name, key=over.incoming(part.column))
+            for part in over.parts
+            if part.column is not None
+        ]
     held = [
         compose("bu_t.{name} = {value}", name=column.name, value=over.incoming(column))
         for column in columns
