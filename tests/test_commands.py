@@ -30,7 +30,7 @@ from django_bulkupsert.commands import sample as sample_module
 from django_bulkupsert.management.commands import bulkupsert as command_module
 from django_bulkupsert.relations import StagingRelation
 from tests import strategies
-from tests.models import Code, Country, Custom, Everything, Measure, Odd, Pizzeria, Product
+from tests.models import City, Code, Country, Custom, Everything, Measure, Odd, Pizzeria, Product
 from tests.shop.models import Customer
 from tests.shop.models import Product as Shop
 
@@ -244,6 +244,29 @@ def test_deferred_constraints(file, dry):
     path = file("name,country\nBerlin,12345\n")
     said = refused("bulkupsert", "tests.City", path, "--unique", "name", *dry)
     assert "foreign key constraint" in said
+
+
+@pytest.mark.parametrize("kind", [RuntimeError("a field's\nown"), AssertionError()])
+def test_what_nobody_expects(file, monkeypatch, kind):
+    """Any other error has the status of what is refused, and its kind; its cause is kept."""
+
+    def failing(*_):
+        raise kind
+
+    monkeypatch.setattr(progress_module.Lines, "__call__", failing)
+    with pytest.raises(CommandError) as caught:
+        run("bulkupsert", "tests.Product", file(), "--unique", "sku")
+    assert caught.value.returncode == 2
+    assert caught.value.__cause__ is kind
+    said = {RuntimeError: "RuntimeError: a field's own", AssertionError: "AssertionError"}
+    assert str(caught.value) == f"{said[type(kind)]} (--traceback shows where)"
+    assert not Product.objects.exists()
+
+
+def test_codecs_that_are_none_of_texts(file):
+    """An encoding that Python knows, but not for texts, is refused as well."""
+    said = refused("bulkupsert", "tests.Product", file(), "--unique", "sku", "--encoding", "hex")
+    assert "--traceback" in said
 
 
 def test_usage():
@@ -601,6 +624,29 @@ def test_intervals_that_are_no_timedeltas(image, tmp_path, interval):
     assert image(Everything) == before
 
 
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ("decimal", "NaN"),
+        ("integers", "[0:1]={1,2}"),
+        ("date", "infinity"),
+        ("date", "0044-03-15 BC"),
+    ],
+)
+def test_what_is_not_read_back(tmp_path, field, text):
+    """What the server has, and Python's values don't, is exported, and refused when it is read."""
+    Everything.objects.create(key=1)
+    name = Everything._meta.get_field(field).column
+    kind = {"decimal": "numeric", "integers": "integer[]"}.get(field, "date")
+    with connection.cursor() as cursor:
+        cursor.execute(f'UPDATE tests_everything SET "{name}" = %s::{kind}', [text])
+    path = str(tmp_path / "out.csv")
+    export(path, "--fields", f"key,{field}", model="tests.Everything")
+    assert text in Path(path).read_text()
+    said = refused("bulkupsert", "tests.Everything", path, "--unique", "key")
+    assert f"line 2 (row 0), field '{field}'" in said
+
+
 def test_fields_and_filters(tmp_path, capsysbinary):
     """Some fields of some rows, in the order of their keys."""
     germany = Country.objects.create(code="DE", name="100 % 'D'")
@@ -618,6 +664,40 @@ def test_fields_and_filters(tmp_path, capsysbinary):
         f"{head}Berlin,DE\nParis,\n", f"{head}Berlin,DE\n", f"{head}Paris,\n", f"{head}Paris,\n",
         head,
     ]  # fmt: skip
+
+
+FILTERS = [
+    ("country__isnull=maybe", "neither true nor false"),
+    ("id__range=1", "a range is two values, FROM,TO"),
+    ("id__range=1,2,3", "a range is two values, FROM,TO"),
+    ("country__isnull__gt=1", ""),
+    ("name__regex=(", ""),
+    ("id__in=1,x", "expected a number"),
+]
+
+
+@pytest.mark.parametrize(("given", "message"), FILTERS, ids=[given for given, _ in FILTERS])
+def test_filters_that_mean_nothing(tmp_path, given, message):
+    """A value that its lookup can't take is refused."""
+    path = tmp_path / "out.csv"
+    assert message in refused("bulkexport", "tests.City", str(path), "--filter", given)
+    assert not path.exists()
+
+
+def test_rows_are_exported_once(tmp_path):
+    """A row of which several others fulfil a filter is in the file once."""
+    path = tmp_path / "out.csv"
+    germany = Country.objects.create(code="DE", name="x")
+    Country.objects.create(code="FR", name="x")
+    for name in ("Berlin", "Bremen"):
+        City.objects.create(name=name, country=germany)
+    words = ["--fields", "code", "--force", "--filter"]
+    export(str(path), *words, "city__name__startswith=B", model="tests.Country")
+    assert path.read_text() == "code\nDE\n"
+    export(str(path), *words, "city__isnull=true", model="tests.Country")
+    assert path.read_text() == "code\nFR\n"
+    export(str(path), *words, "city__name__in=", model="tests.Country")
+    assert path.read_text() == "code\n"
 
 
 def _written(tmp_path, name, country):

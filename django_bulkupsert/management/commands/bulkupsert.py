@@ -60,7 +60,8 @@ class Command(BaseCommand):
         parser.add_argument(
             "--where-newer",
             metavar="FIELD",
-            help="update only rows whose stored FIELD is less than the file's",
+            help="update only rows whose stored FIELD is less than the file's; NULL is not, so "
+            "such rows are never updated",
         )
         parser.add_argument(
             "--ignore-conflicts", action="store_true", help="leave rows that are there alone"
