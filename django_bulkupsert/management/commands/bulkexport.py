@@ -87,12 +87,12 @@ class Command(BaseCommand):
             with (
                 told(self.stderr, verbosity) as progress,
                 interruptible(connection),
-                written(path, self.stdout) as write,
+                written(path, self.stdout) as out,
             ):
                 count = export(
                     queryset,
                     fields,
-                    write,
+                    out.write,
                     null=options["null"],
                     delimiter=options["delimiter"],
                     progress=progress,
