@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
+from django.db import models, transaction
 from django.db.migrations.exceptions import IrreversibleError
 from django.db.migrations.operations import base
 from django.db.models import Q
 
+from .arrow import is_table
 from .csvs import CsvRows
 from .csvs.source import CsvSource
-from .errors import OptionError
+from .errors import OptionError, listing
+from .fields import Field
 from .functions import bulk_upsert
 from .names import named_all, pk_fields, resolve_all
-from .readers.csv import resolved
+from .readers.csv import resolved, values
 
 #: What a migration knows of the apps, and of the database.
 State = Any
@@ -33,7 +37,8 @@ class BulkUpsert(base.Operation):
         rows: A list of mappings, or of sequences whose fields ``fields`` names; CsvRows of a path;
             or a function that takes the apps, as that of ``RunPython`` does, and returns rows.
         reverse: What undoing the migration does: "delete" the rows of these keys, also those that
-            were there before; or "keep" them. None: it can't be undone.
+            were there before; or "keep" them. None: it can't be undone. To be deleted, each row
+            has to give its whole key, as it is stored: without a transform, and not NULL.
         elidable: Whether squashing migrations may leave it out.
         fields: This and what follows are the keywords of ``bulk_upsert()``.
     """
@@ -69,6 +74,8 @@ class BulkUpsert(base.Operation):
             raise OptionError(f"reverse is None, 'delete' or 'keep', not {reverse!r}")
         if reverse == "delete" and constraint is not None:
             raise OptionError("reverse='delete' finds rows by unique_fields, not by constraint")
+        if reverse == "delete" and isinstance(transform, Mapping):
+            _check_transform(unique_fields or match_fields or ["pk"], list(transform))
         if isinstance(rows, Iterator):
             raise OptionError(
                 "rows can be walked only once, and a migration runs more than once; pass a list, "
@@ -110,7 +117,10 @@ class BulkUpsert(base.Operation):
         if model is not None:
             stored = model._base_manager.using(schema_editor.connection.alias)
             options: dict[str, Any] = self.options
-            bulk_upsert(stored, self._given(to_state), **options)
+            rows = self._given(to_state)
+            if self.reverse == "delete":
+                _check_keys(model, rows, options)
+            bulk_upsert(stored, rows, **options)
 
     def database_backwards(
         self, app_label: str, schema_editor: Editor, from_state: State, to_state: State
@@ -121,15 +131,19 @@ class BulkUpsert(base.Operation):
         model = self._model(schema_editor, from_state)
         if model is None or self.reverse == "keep":
             return
-        stored = model._base_manager.using(schema_editor.connection.alias)
+        alias = schema_editor.connection.alias
+        stored = model._base_manager.using(alias)
+        rows = self._given(from_state)
+        _check_keys(model, rows, self.options)
         named = Q()
-        for number, key in enumerate(_keys(model, self._given(from_state), self.options), 1):
-            named |= Q(**key)
-            if number % DELETE_ROWS == 0:
+        with transaction.atomic(alias):  # all of them, or none
+            for number, key in enumerate(_keys(model, rows, self.options), 1):
+                named |= Q(**key)
+                if number % DELETE_ROWS == 0:
+                    stored.filter(named).delete()
+                    named = Q()
+            if named:
                 stored.filter(named).delete()
-                named = Q()
-        if named:
-            stored.filter(named).delete()
 
     def describe(self) -> str:
         """Say what is done."""
@@ -154,36 +168,122 @@ class BulkUpsert(base.Operation):
         return self.rows(state.apps) if callable(self.rows) else self.rows
 
 
+def _key_fields(model: Any, options: Mapping[str, Any]) -> tuple[Field, ...]:
+    """Return the fields by which rows are found again."""
+    names = options["unique_fields"] or options["match_fields"]
+    return resolve_all(model, names, "unique_fields") if names else pk_fields(model)
+
+
+def _check_transform(names: Iterable[str], transformed: Sequence[str]) -> None:
+    """Check that what rows are found by is no field that is changed on its way.
+
+    Raises:
+        OptionError: It is.
+    """
+    changed = listing(repr(name) for name in names if name in transformed)
+    if changed:
+        raise OptionError(
+            f"reverse='delete' finds rows by {changed}, which transform changes before it is "
+            "stored; give it as it is stored, or say reverse='keep'"
+        )
+
+
+def _check_keys(model: Any, rows: Any, options: Mapping[str, Any]) -> None:
+    """Check that the rows' keys can be told, as far as the first one says.
+
+    Raises:
+        OptionError: They can't.
+    """
+    fields = _key_fields(model, options)
+    if options["transform"]:
+        changed = resolve_all(model, list(options["transform"]), "transform")
+        _check_transform([each.name for each in fields], [each.name for each in changed])
+    if is_table(rows):
+        raise OptionError(
+            "reverse='delete' can't tell the keys of a data frame; return its rows as mappings"
+        )
+    given = None
+    if isinstance(rows, CsvRows):
+        with closing(CsvSource(rows)) as source:
+            given = {named.field for _, named in resolved(model, source.first)}
+    elif isinstance(rows, Sequence) and rows and not isinstance(rows[0], models.Model):
+        names = list(rows[0]) if isinstance(rows[0], Mapping) else options["fields"]
+        given = {named.field for named in named_all(model, names or [])}
+    absent = [] if given is None else [each for each in fields if each not in given]
+    if absent:
+        raise OptionError(
+            f"reverse='delete' finds rows by {listing(repr(each.name) for each in fields)}, but "
+            f"the rows don't give {listing(repr(each.name) for each in absent)}; pass "
+            "unique_fields, or say reverse='keep'"
+        )
+
+
 def _keys(model: Any, rows: Any, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Give the key of each row, as what a filter takes; none of a row that has none."""
-    names = options.get("unique_fields") or options.get("match_fields")
-    fields = resolve_all(model, names, "unique_fields") if names else pk_fields(model)
-    for row in _lookups(model, rows, options):
-        key = [row[field] for field in fields if row.get(field, ("", None))[1] is not None]
-        if len(key) == len(fields):
-            yield dict(key)
+    """Give the key of each row, as what a filter takes.
+
+    Raises:
+        IrreversibleError: A row has none.
+    """
+    fields = _key_fields(model, options)
+    for which, row in _lookups(model, rows, options):
+        key = {}
+        for field in fields:
+            name, value = row.get(field, ("", None))
+            if value is None:
+                raise IrreversibleError(
+                    f"{which} gives no {field.name!r}, by which reverse='delete' would find what "
+                    "it became; nothing was deleted, and reverse='keep' would leave the rows"
+                )
+            key[name] = value
+        yield key
 
 
 def _lookups(
     model: Any, rows: Any, options: Mapping[str, Any]
-) -> Iterator[dict[Any, tuple[str, Any]]]:
-    """Give, of each row, its fields, and what a filter takes for each."""
+) -> Iterator[tuple[str, dict[Any, tuple[str, Any]]]]:
+    """Give, of each row, what it is called, its fields, and what a filter takes for each."""
     if isinstance(rows, CsvRows):
-        source = CsvSource(rows)
-        columns = resolved(model, source.first)
-        while (block := source.pull(DELETE_ROWS)).count:
-            for texts in zip(*block.columns, strict=True):
-                yield {
-                    named.field: (named.name, None if texts[at] == rows.null else texts[at])
-                    for at, named in columns
-                }
+        yield from _lookups_of_file(model, rows, options)
         return
-    for row in rows:
-        given = row
+    for index, row in enumerate(rows):
+        if isinstance(row, models.Model):
+            yield (
+                f"row {index}",
+                {
+                    field: (field.attname, getattr(row, field.attname))
+                    for field in _key_fields(model, options)
+                },
+            )
+            continue
+        items = row
         if not isinstance(row, Mapping):
-            given = dict(zip(options["fields"], row, strict=True))
-        found = named_all(model, list(given))
-        yield {
-            named.field: (named.name, item)
-            for named, item in zip(found, given.values(), strict=True)
-        }
+            items = dict(zip(options["fields"], row, strict=True))
+        yield (
+            f"row {index}",
+            {
+                named.field: (named.name, item)
+                for named, item in zip(named_all(model, list(items)), items.values(), strict=True)
+            },
+        )
+
+
+def _lookups_of_file(
+    model: Any, rows: CsvRows, options: Mapping[str, Any]
+) -> Iterator[tuple[str, dict[Any, tuple[str, Any]]]]:
+    """Give the same of each row of a file, of the fields of its key alone."""
+    with closing(CsvSource(rows)) as source:
+        key = _key_fields(model, options)
+        columns = [each for each in resolved(model, source.first) if each[1].field in key]
+        start = 0
+        while (block := source.pull(DELETE_ROWS)).count:
+            read = [
+                (named, values(block, place, named, rows.null, start).values)
+                for place, named in columns
+            ]
+            for offset in range(block.count):
+                index = start + offset
+                yield (
+                    f"line {source.line(index)} of {rows.file}",
+                    {named.field: (named.name, column[offset]) for named, column in read},
+                )
+            start += block.count

@@ -21,16 +21,17 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.db.backends.postgresql.psycopg_any import DateRange, DateTimeTZRange, NumericRange
-from django.utils import timezone
+from django.utils import timezone, translation
 from hypothesis import HealthCheck, given, settings
 
 from django_bulkupsert import CsvRows
+from django_bulkupsert.commands import load as load_module
 from django_bulkupsert.commands import progress as progress_module
 from django_bulkupsert.commands import sample as sample_module
 from django_bulkupsert.management.commands import bulkupsert as command_module
 from django_bulkupsert.relations import StagingRelation
 from tests import strategies
-from tests.models import Code, Country, Custom, Everything, Measure, Odd, Pizzeria, Product
+from tests.models import City, Code, Country, Custom, Everything, Measure, Odd, Pizzeria, Product
 from tests.shop.models import Customer
 from tests.shop.models import Product as Shop
 
@@ -245,6 +246,29 @@ def test_deferred_constraints(file, dry):
     path = file("name,country\nBerlin,12345\n")
     said = refused("bulkupsert", "tests.City", path, "--unique", "name", *dry)
     assert "foreign key constraint" in said
+
+
+@pytest.mark.parametrize("kind", [RuntimeError("a field's\nown"), AssertionError()])
+def test_what_nobody_expects(file, monkeypatch, kind):
+    """Any other error has the status of what is refused, and its kind; its cause is kept."""
+
+    def failing(*_):
+        raise kind
+
+    monkeypatch.setattr(progress_module.Lines, "__call__", failing)
+    with pytest.raises(CommandError) as caught:
+        run("bulkupsert", "tests.Product", file(), "--unique", "sku")
+    assert caught.value.returncode == 2
+    assert caught.value.__cause__ is kind
+    said = {RuntimeError: "RuntimeError: a field's own", AssertionError: "AssertionError"}
+    assert str(caught.value) == f"{said[type(kind)]} (--traceback shows where)"
+    assert not Product.objects.exists()
+
+
+def test_codecs_that_are_none_of_texts(file):
+    """An encoding that Python knows, but not for texts, is refused as well."""
+    said = refused("bulkupsert", "tests.Product", file(), "--unique", "sku", "--encoding", "hex")
+    assert "--traceback" in said
 
 
 def test_usage():
@@ -602,6 +626,29 @@ def test_intervals_that_are_no_timedeltas(image, tmp_path, interval):
     assert image(Everything) == before
 
 
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ("decimal", "NaN"),
+        ("integers", "[0:1]={1,2}"),
+        ("date", "infinity"),
+        ("date", "0044-03-15 BC"),
+    ],
+)
+def test_what_is_not_read_back(tmp_path, field, text):
+    """What the server has, and Python's values don't, is exported, and refused when it is read."""
+    Everything.objects.create(key=1)
+    name = Everything._meta.get_field(field).column
+    kind = {"decimal": "numeric", "integers": "integer[]"}.get(field, "date")
+    with connection.cursor() as cursor:
+        cursor.execute(f'UPDATE tests_everything SET "{name}" = %s::{kind}', [text])
+    path = str(tmp_path / "out.csv")
+    export(path, "--fields", f"key,{field}", model="tests.Everything")
+    assert text in Path(path).read_text()
+    said = refused("bulkupsert", "tests.Everything", path, "--unique", "key")
+    assert f"line 2 (row 0), field '{field}'" in said
+
+
 def test_fields_and_filters(tmp_path, capsysbinary):
     """Some fields of some rows, in the order of their keys."""
     germany = Country.objects.create(code="DE", name="100 % 'D'")
@@ -619,6 +666,40 @@ def test_fields_and_filters(tmp_path, capsysbinary):
         f"{head}Berlin,DE\nParis,\n", f"{head}Berlin,DE\n", f"{head}Paris,\n", f"{head}Paris,\n",
         head,
     ]  # fmt: skip
+
+
+FILTERS = [
+    ("country__isnull=maybe", "neither true nor false"),
+    ("id__range=1", "a range is two values, FROM,TO"),
+    ("id__range=1,2,3", "a range is two values, FROM,TO"),
+    ("country__isnull__gt=1", ""),
+    ("name__regex=(", ""),
+    ("id__in=1,x", "expected a number"),
+]
+
+
+@pytest.mark.parametrize(("given", "message"), FILTERS, ids=[given for given, _ in FILTERS])
+def test_filters_that_mean_nothing(tmp_path, given, message):
+    """A value that its lookup can't take is refused."""
+    path = tmp_path / "out.csv"
+    assert message in refused("bulkexport", "tests.City", str(path), "--filter", given)
+    assert not path.exists()
+
+
+def test_rows_are_exported_once(tmp_path):
+    """A row of which several others fulfil a filter is in the file once."""
+    path = tmp_path / "out.csv"
+    germany = Country.objects.create(code="DE", name="x")
+    Country.objects.create(code="FR", name="x")
+    for name in ("Berlin", "Bremen"):
+        City.objects.create(name=name, country=germany)
+    words = ["--fields", "code", "--force", "--filter"]
+    export(str(path), *words, "city__name__startswith=B", model="tests.Country")
+    assert path.read_text() == "code\nDE\n"
+    export(str(path), *words, "city__isnull=true", model="tests.Country")
+    assert path.read_text() == "code\nFR\n"
+    export(str(path), *words, "city__name__in=", model="tests.Country")
+    assert path.read_text() == "code\n"
 
 
 def _written(tmp_path, name, country):
@@ -857,11 +938,131 @@ def test_rejects(file, tmp_path):
 
 
 def test_no_rejects(file, tmp_path):
-    """Where no row is bad, no file is written, and the status is 0."""
+    """Where no row is bad there is no file, not even one of a call before; the status is 0."""
     out = tmp_path / "rejects.csv"
     counts = upsert(file(), "--unique", "sku", "--rejects", str(out))
     assert (counts["created"], counts["rejected"]) == (2, 0)
     assert not out.exists()
+    rejecting(file(MESSY), out)
+    assert out.exists()
+    upsert(file(), "--unique", "sku", "--rejects", str(out))
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_rejects_that_cannot_be_written(file, tmp_path):
+    """Where they can't be, no row is."""
+    words = ["--unique", "sku", "--rejects"]
+    for out, message in ((tmp_path / "a" / "b.csv", "No such file"), (tmp_path, "Is a directory")):
+        said = refused("bulkupsert", "tests.Product", file(MESSY), *words, str(out))
+        assert message in said
+        assert not Product.objects.exists()
+    if Path("/dev/full").exists():
+        said = refused("bulkupsert", "tests.Product", file(MESSY), *words, "/dev/full")
+        assert "No space left" in said
+        assert not Product.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_rejects_are_not_lost(file, tmp_path, monkeypatch):
+    """What can't be put in its place after the commit stays where it is, and is told."""
+    out = tmp_path / "rejects.csv"
+    monkeypatch.setattr(progress_module.Lines, "__call__", lambda *_: out.mkdir(exist_ok=True))
+    error, _ = rejecting(file(MESSY), out)
+    assert error == (
+        f"{out} can't be replaced: Is a directory; the rows that were rejected are in {out}.part"
+    )
+    assert len(Path(f"{out}.part").read_text().splitlines()) == 5
+    assert len(stored()) == 2
+    path = file()
+    (tmp_path / "rejects.csv").rmdir()
+    with pytest.raises(CommandError, match=r"can't be removed: Is a directory") as caught:
+        upsert(path, "--unique", "sku", "--rejects", str(out))
+    assert caught.value.returncode == 1
+    assert str(caught.value).startswith("no row was rejected, but ")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_interrupted_at_the_rejects(file, tmp_path, monkeypatch):
+    """Ctrl-C before the commit leaves nothing; after it, it does nothing."""
+    path, out = file(MESSY), tmp_path / "rejects.csv"
+    words = ["bulkupsert", "tests.Product", path, "--unique", "sku", "--rejects", str(out)]
+    handler = signal.getsignal(signal.SIGINT)
+
+    def interrupted(*_):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.2)
+
+    monkeypatch.setattr(load_module, "write_rejects", interrupted)
+    with pytest.raises(CommandError, match=r"^Interrupted; nothing was written\.$") as caught:
+        run(*words)
+    assert caught.value.returncode == 130
+    assert not Product.objects.exists()
+    assert [each.name for each in tmp_path.iterdir()] == ["rows.csv"]
+    monkeypatch.undo()
+
+    def replace(*paths):
+        interrupted()
+        os.rename(*paths)
+
+    monkeypatch.setattr(os, "replace", replace)
+    rejecting(path, out)
+    assert len(stored()) == 2
+    assert len(out.read_text().splitlines()) == 5
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "link.csv", "hard.csv", "rows"])
+def test_rejects_do_not_replace_the_file(file, tmp_path, name):
+    """The file that is read stays, whatever it is called."""
+    path = file(MESSY)
+    (tmp_path / "link.csv").symlink_to(path)
+    os.link(path, tmp_path / "hard.csv")
+    os.link(path, tmp_path / "rows.part")
+    said = refused(
+        "bulkupsert", "tests.Product", path, "--unique", "sku", "--rejects", str(tmp_path / name)
+    )
+    assert said.endswith("is the file that is read, and would be replaced; name another")
+    assert Path(path).read_text() == MESSY
+    assert not Product.objects.exists()
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "utf-8"])
+def test_rejects_have_the_encoding_of_the_file(file, tmp_path, encoding):
+    """The file is read again by the same words."""
+    out = tmp_path / "rejects.csv"
+    words = ["--encoding", encoding]
+    given = "sku,name,stock\nA,caf\xe9,one\nB,x,1\nC,th\xe9,two\n"
+    rejecting(file(given.encode(encoding)), out, *words)
+    text = out.read_bytes().decode(encoding)
+    assert text.count("\ufeff") == 0
+    mended = file(text.replace("one", "1").replace("two", "2").encode(encoding))
+    assert upsert(mended, "--unique", "sku", *words)["created"] == 2
+    assert stored() == [("A", "caf\xe9", 1), ("B", "x", 1), ("C", "th\xe9", 2)]
+
+
+def test_reasons_in_other_characters(file, tmp_path):
+    """What is wrong may be said in characters that the file's encoding lacks."""
+    out = tmp_path / "rejects.csv"
+    with translation.override("ru"):
+        rejecting(file("sku,name\nA,\n"), out, "--validate", "--encoding", "latin-1")
+    assert "\\u0" in out.read_text("latin-1")
+
+
+def test_rejects_on_stdout(file):
+    """Nothing else is on stdout then."""
+    path = file(MESSY.encode("latin-1"))
+    said = refused(
+        "bulkupsert", "tests.Product", path, "--unique", "sku", "--rejects", "-", "--format", "json"
+    )
+    assert said == "--rejects - and --format json would both be on stdout; name a file"
+    assert not Product.objects.exists()
+    out, told = io.StringIO(), io.StringIO()
+    words = ["tests.Product", path, "--unique", "sku", "--rejects", "-", "--encoding", "latin-1"]
+    with pytest.raises(CommandError, match="4 rows were rejected; they are on stdout"):
+        call_command("bulkupsert", *words, stdout=out, stderr=told)
+    assert len(out.getvalue().splitlines()) == 5
+    assert "rejected" in told.getvalue()
 
 
 def test_rejects_of_stdin(monkeypatch, tmp_path):

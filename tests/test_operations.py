@@ -13,6 +13,7 @@ from django.db.migrations.exceptions import IrreversibleError
 from django.db.migrations.state import ModelState, ProjectState
 from django.db.migrations.writer import MigrationWriter, OperationWriter
 from django.db.models import F, Q
+from django.db.models.functions import Upper
 
 from django_bulkupsert import (
     BulkUpsertManager,
@@ -24,7 +25,7 @@ from django_bulkupsert import (
 )
 from django_bulkupsert.operations import BulkUpsert
 from tests.conftest import counts
-from tests.models import City, Country, PlainManager, Product
+from tests.models import City, Country, Place, PlainManager, Product, Restaurant
 from tests.shop import models as shop
 from tests.test_docs import blocks
 
@@ -104,13 +105,152 @@ def test_by_primary_key_and_by_related_fields():
     run(BulkUpsert("tests", "Product", [{"id": 7, "sku": "A"}], reverse="delete"), backwards=True)
     assert not Product.objects.exists()
     Country.objects.create(code="DE")
+    rows = [{"name": "Berlin", "country__code": "DE"}]
+    operation = BulkUpsert(
+        "tests", "City", rows, match_fields=["name", "country"], reverse="delete"
+    )
+    City.objects.create(name="Rome")
+    run(operation)
+    run(operation, backwards=True)
+    assert list(City.objects.values_list("name", flat=True)) == ["Rome"]
+
+
+@pytest.mark.parametrize("kind", ["mappings", "file"])
+def test_a_row_without_its_key_is_no_row_to_delete(kind, tmp_path):
+    """A NULL in a key finds nothing again: undoing says so, and deletes nothing."""
+    Country.objects.create(code="DE")
     rows = [{"name": "Berlin", "country__code": "DE"}, {"name": "Rome", "country__code": None}]
+    which = "row 1"
+    if kind == "file":
+        rows = file(tmp_path, "name,country__code\nBerlin,DE\n\nRome,\n")
+        which = f"line 4 of {rows.file}"
     operation = BulkUpsert(
         "tests", "City", rows, match_fields=["name", "country"], reverse="delete"
     )
     run(operation)
+    with pytest.raises(IrreversibleError, match=f"{which} gives no 'country'"):
+        run(operation, backwards=True)
+    assert City.objects.count() == 2
+
+
+@pytest.mark.parametrize("kind", ["mappings", "sequences", "file", "function"])
+def test_rows_without_any_key(kind, tmp_path):
+    """Rows that undoing could not find again are refused before they are written."""
+    rows, words = ROWS, {}
+    if kind == "sequences":
+        rows, words = [("A", "Panel")], {"fields": ["sku", "name"]}
+    elif kind == "file":
+        rows = file(tmp_path)
+    elif kind == "function":
+
+        def rows(apps):
+            return ROWS
+
+    operation = BulkUpsert("tests", "Product", rows, reverse="delete", **words)
+    for backwards in (False, True):
+        with pytest.raises(OptionError, match="finds rows by 'id', but the rows don't give 'id'"):
+            run(operation, backwards=backwards)
+    assert skus() == []
+
+
+def test_rows_of_a_generator_without_any_key():
+    """Of rows that can't be looked at twice it is told when they are looked for."""
+
+    def rows(apps):
+        yield from ROWS
+
+    operation = BulkUpsert("tests", "Product", rows, reverse="delete")
+    run(operation)
+    with pytest.raises(IrreversibleError, match="row 0 gives no 'id'"):
+        run(operation, backwards=True)
+    assert skus() == ["A", "B"]
+
+
+@pytest.mark.parametrize("words", [{"unique_fields": ["sku"]}, {}])
+def test_instances_are_deleted(words):
+    """A function may return instances of the model as it was then."""
+
+    def rows(apps):
+        model = apps.get_model("tests", "Product")
+        return [model(id=number, sku=f"S{number}") for number in (7, 8)]
+
+    operation = BulkUpsert("tests", "Product", rows, reverse="delete", **words)
+    run(operation)
+    assert skus() == ["S7", "S8"]
     run(operation, backwards=True)
-    assert list(City.objects.values_list("name", flat=True)) == ["Rome"]  # it had no whole key
+    assert skus() == []
+
+
+def test_instances_without_a_key():
+    """An instance has no primary key before it is stored."""
+
+    def rows(apps):
+        return [apps.get_model("tests", "Product")(sku="A")]
+
+    operation = BulkUpsert("tests", "Product", rows, reverse="delete")
+    run(operation)
+    with pytest.raises(IrreversibleError, match="row 0 gives no 'id'"):
+        run(operation, backwards=True)
+
+
+def test_empty_keys_of_a_file(tmp_path):
+    """An empty text is a key like others, where the field takes no NULL."""
+    rows = file(tmp_path, "sku,name\n,Panel\nB,Cable\n")
+    operation = BulkUpsert("tests", "Product", rows, unique_fields=["sku"], reverse="delete")
+    run(operation)
+    assert skus() == ["", "B"]
+    run(operation, backwards=True)
+    assert skus() == []
+
+
+def test_keys_that_are_changed_on_their_way():
+    """A key that a transform makes is not the one that the rows give."""
+    words = {"reverse": "delete", "transform": {"sku": Upper("sku")}}
+    with pytest.raises(OptionError, match="finds rows by 'sku', which transform changes"):
+        BulkUpsert("tests", "Product", ROWS, unique_fields=["sku"], **words)
+    Country.objects.create(code="DE", id=5)
+    rows = [{"name": "Berlin", "country_id": 4}]
+    words["transform"] = {"country_id": F("country_id") + 1}
+    operation = BulkUpsert("tests", "City", rows, match_fields=["name", "country"], **words)
+    with pytest.raises(OptionError, match="finds rows by 'country', which transform changes"):
+        run(operation)
+    words["transform"] = {"name": Upper("name")}
+    operation = BulkUpsert("tests", "Product", ROWS, unique_fields=["sku"], **words)
+    run(operation)
+    assert Product.objects.filter(name="PANEL").exists()
+    run(operation, backwards=True)
+    assert skus() == []
+
+
+def test_data_frames_have_no_keys():
+    """A table of columns is not walked row by row."""
+
+    class Table(list):
+        def __arrow_c_stream__(self, requested=None):
+            raise AssertionError
+
+    operation = BulkUpsert(
+        "tests", "Product", lambda apps: Table(), unique_fields=["sku"], reverse="delete"
+    )
+    with pytest.raises(OptionError, match="can't tell the keys of a data frame"):
+        run(operation)
+
+
+def test_instances_of_a_child():
+    """A child's key is the link to its parent."""
+    made = ProjectState()
+    for model in (Country, Place, Restaurant):
+        made.add_model(ModelState.from_model(model))
+
+    def rows(apps):
+        return [apps.get_model("tests", "Restaurant")(pk=7, name="Da Mario")]
+
+    operation = BulkUpsert("tests", "Restaurant", rows, reverse="delete")
+    with connection.schema_editor() as editor:
+        operation.database_forwards("tests", editor, made, made)
+        assert Restaurant.objects.get().pk == 7
+        operation.database_backwards("tests", editor, made, made)
+    assert not Place.objects.exists()
 
 
 def test_keep_and_irreversible():

@@ -23,12 +23,13 @@ def answer(**words):
     return response.status_code, json.loads(response.content)
 
 
-@pytest.mark.parametrize("form", [False, True])
+@pytest.mark.parametrize("form", [None, ("a", "text/csv"), ("A.CSV", "application/vnd.ms-excel")])
 def test_csv(form):
     """A file in a form, or a body of CSV; bad rows come back, and the good ones are in."""
     text = (HEADER + GOOD + BAD).encode()
     if form:
-        words = {"data": {"file": SimpleUploadedFile("a.csv", text, "text/csv")}}
+        name, kind = form
+        words = {"data": {"file": SimpleUploadedFile(name, text, kind)}}
     else:
         words = {"data": text, "content_type": "text/csv"}
     status, said = answer(**words)
@@ -55,6 +56,23 @@ def test_json_lines():
     assert [(each["row"], each["field"]) for each in said["rejects"]] == [(1, None), (2, "city")]
     status, said = answer(data=lines[0], content_type="application/x-ndjson")
     assert (status, said["unchanged"]) == (200, 1)
+
+
+def test_blank_lines_are_none():
+    """Blank lines before, between and after those of JSON are no rows."""
+    names = HEADER.strip().split(",")
+    row = json.dumps(dict(zip(names, GOOD.strip().split(","), strict=True)))
+    status, said = answer(data=f"\n{row}\r\n \r\n\n", content_type="application/x-ndjson")
+    assert (status, said["created"], said["rejected"]) == (200, 1, 0)
+
+
+def test_endless_nesting():
+    """A line that is nested deeper than Python reads is rejected as others are."""
+    names = HEADER.strip().split(",")
+    row = json.dumps(dict(zip(names, GOOD.strip().split(","), strict=True)))
+    body = f"{row}\n{'[' * 100_000}\n"
+    status, said = answer(data=body, content_type="application/x-ndjson")
+    assert (status, said["created"], said["rejected"]) == (422, 1, 1)
 
 
 def test_a_file_that_is_none():

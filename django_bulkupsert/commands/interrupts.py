@@ -19,7 +19,7 @@ def interruptible(connection: Any) -> Iterator[Callable[[], None]]:
 
     Yields:
         A function after which Ctrl-C does nothing, until the block ends: what is left to do
-        must not be half-known, as a commit is.
+        must not be half-known, as a commit is, or half-done.
     """
     if os.name != "posix" or threading.current_thread() is not threading.main_thread():
         yield lambda: None  # signals are the main thread's; elsewhere pipes are others
@@ -34,11 +34,11 @@ def interruptible(connection: Any) -> Iterator[Callable[[], None]]:
         yield _ignore
     finally:
         signal.set_wakeup_fd(before)
-        if handler is not None:
-            signal.signal(signal.SIGINT, handler)
         os.close(write)
         watch.join()
         os.close(read)
+        if handler is not None:
+            signal.signal(signal.SIGINT, handler)
 
 
 def _ignore() -> None:

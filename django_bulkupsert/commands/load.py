@@ -10,38 +10,65 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import IO, Any
 
+from django.core.management.base import CommandError
 from django.db import connections, transaction
 
 from ..csvs import CsvRows
 from ..functions import bulk_upsert
 from .interrupts import interruptible
 from .progress import Watched
+from .refusals import REFUSED
+from .rejects import write_rejects
 from .sample import sample
 from .summary import Summary
+from .targets import Output, partial_path
 
 #: Characters that a value may have: more than PostgreSQL's may.
 LONGEST = 2**31 - 1
 
 
 @contextmanager
-def opened(path: str, again: bool) -> Iterator[Watched]:
+def opened(path: str, again: bool, rejects: str | None = None) -> Iterator[Watched]:
     """Open a file of bytes; ``-`` is stdin.
 
     Args:
         path: The file's.
         again: Whether it is to be read more than once. What can't be is copied to the disk.
+        rejects: Where rejects are to be written: not into the file itself.
+
+    Raises:
+        CommandError: They would be.
     """
     with ExitStack() as stack:
         file: IO[bytes] = sys.stdin.buffer if path == "-" else stack.enter_context(open(path, "rb"))
+        if rejects and rejects != "-":
+            _check_other(file, rejects)
         if again and not file.seekable():
             copy = stack.enter_context(tempfile.TemporaryFile())
             shutil.copyfileobj(file, copy)
             copy.seek(0)
             file = copy
         yield Watched(file, _size(file))
+
+
+def _check_other(file: IO[bytes], rejects: str) -> None:
+    """Check that rejects don't go into the file that is read, by whatever name it is called.
+
+    Raises:
+        CommandError: They would.
+    """
+    if _size(file) is None:
+        return  # a pipe, or the like
+    own = os.fstat(file.fileno())
+    for path in (rejects, partial_path(rejects)):
+        if os.path.exists(path) and os.path.samestat(own, os.stat(path)):
+            raise CommandError(
+                f"--rejects: {path} is the file that is read, and would be replaced; name another",
+                returncode=REFUSED,
+            )
 
 
 def _size(file: IO[bytes]) -> int | None:
@@ -67,25 +94,38 @@ def load(
     rows: Callable[[IO[bytes] | Watched], CsvRows],
     file: Watched,
     options: Mapping[str, Any],
+    *,
+    progress: AbstractContextManager[Any],
+    rejects: AbstractContextManager[Output] | None,
     dry_run: bool,
 ) -> Summary:
     """Upsert the rows of a file, all or none.
+
+    What is rejected is written before the commit: if it can't be, nothing is; and from the commit
+    on Ctrl-C does nothing, until the file of rejects is in its place.
 
     Args:
         queryset: One of the model, and of the database.
         rows: Makes rows of an open file.
         file: The file.
         options: The keywords of the call.
+        progress: Gives what is told how far the call has come.
+        rejects: Gives what takes the rows that were rejected; None: none are.
         dry_run: Whether all is undone at the end, and some of it shown.
     """
     alias, model = queryset.db, queryset.model
     connection = connections[alias]
     connection.ensure_connection()
+    given = rows(file)
     found = None
     start = time.perf_counter()
-    with interruptible(connection) as last, transaction.atomic(alias):
-        with transaction.atomic(alias):
-            result = bulk_upsert(queryset, rows(file), **options)
+    with (
+        interruptible(connection) as last,
+        rejects or nullcontext() as out,
+        transaction.atomic(alias),
+    ):
+        with progress as told, transaction.atomic(alias):
+            result = bulk_upsert(queryset, given, **options, progress=told)
             if dry_run:
                 connection.check_constraints()  # as the commit would
                 transaction.set_rollback(True, alias)
@@ -95,8 +135,11 @@ def load(
             with transaction.atomic(alias):
                 found = sample(queryset, rows(file.file), options)
                 transaction.set_rollback(True, alias)
-        else:
-            last()
+        if out is not None and result.rejected:
+            file.file.seek(0)
+            write_rejects(rows(file.file), result.rejected, out.write)
+            out.flush()
+        last()
     if not dry_run:
         seconds = time.perf_counter() - start
     collects = options["on_error"] == "collect"

@@ -56,6 +56,11 @@ def refusals(interrupted: str) -> Iterator[None]:
         raise CommandError(_line(error), returncode=REFUSED) from error
     except KeyboardInterrupt as error:
         raise CommandError(interrupted, returncode=INTERRUPTED) from error
+    except CommandError:
+        raise
+    except Exception as error:  # of a codec, a driver, code of a field; --traceback shows where
+        text = f"{type(error).__name__}: {_line(error)}".rstrip(": ")
+        raise CommandError(f"{text} (--traceback shows where)", returncode=REFUSED) from error
 
 
 def _line(error: Exception) -> str:

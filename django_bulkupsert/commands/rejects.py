@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 from collections.abc import Callable, Sequence
@@ -16,8 +17,8 @@ def write_rejects(
 ) -> None:
     """Write rows of a file as they are in it, each after its line and what is wrong with it.
 
-    The header is the file's, after two columns that are left out when the file is read again. In
-    UTF-8, with the file's own delimiter and quotes.
+    The header is the file's, after two columns that are left out when the file is read again. With
+    the file's own encoding, delimiter and quotes: what reads the one reads the other.
 
     Args:
         rows: The file, from its start.
@@ -25,6 +26,9 @@ def write_rejects(
         write: Takes the bytes.
     """
     source = CsvSource(rows, sifts=True)
+    # What is wrong may be said in characters that the encoding lacks.
+    encoding = "utf-8" if rows.encoding == "utf-8-sig" else rows.encoding
+    encode = codecs.getincrementalencoder(encoding)("backslashreplace").encode
     text = io.StringIO()
     out = csv.writer(text, delimiter=rows.delimiter, quotechar=rows.quotechar, lineterminator="\n")
     # A file that was rejected before has these columns already.
@@ -33,7 +37,7 @@ def write_rejects(
     def line(before: Sequence[object], values: Sequence[str]) -> None:
         kept = [each for at, each in enumerate(values) if not (at < len(old) and old[at])]
         out.writerow([*before, *kept])
-        write(text.getvalue().encode())
+        write(encode(text.getvalue()))
         text.seek(0)
         text.truncate()
 

@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import codecs
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, Protocol
+
+from django.core.management.base import CommandError
+
+from .refusals import REFUSED, REJECTS
+
+
+class Output(Protocol):
+    """What bytes are written to."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take bytes."""
+
+    def flush(self) -> object:
+        """Have all of them where they are to be; of a file, in what is to replace it."""
 
 
 @contextmanager
-def written(path: str, stdout: Any) -> Iterator[Callable[[bytes], object]]:
+def written(
+    path: str, stdout: Any, *, encoding: str = "utf-8", rejects: bool = False
+) -> Iterator[Output]:
     """Give what writes bytes to a file; ``-`` is stdout.
 
     A file that was there is replaced at the end, at once; if something fails before, it stays.
@@ -18,35 +34,96 @@ def written(path: str, stdout: Any) -> Iterator[Callable[[bytes], object]]:
     Args:
         path: The file's.
         stdout: The command's stdout, of text, with a buffer of bytes or without.
+        encoding: The encoding of the bytes.
+        rejects: Whether they are rows that were left out: there is no file without any, and it is
+            not lost if it can't be put in its place, since it can't be made once more.
+
+    Raises:
+        CommandError: The file can't be put in its place.
     """
     if path == "-":
-        yield from _to_stdout(stdout)
+        yield from _to_stdout(stdout, encoding)
         return
     path = os.path.realpath(path)
     if os.path.exists(path) and not os.path.isfile(path):
         with open(path, "wb") as device:  # a pipe, or the like
-            yield device.write
+            yield device
         return
-    part = f"{path}.part"
+    part = partial_path(path)
     try:
         with open(part, "wb") as file:
-            yield file.write
-        os.replace(part, path)
+            yield file
     except BaseException:
         with suppress(OSError):
             os.unlink(part)
         raise
+    if rejects:
+        _put_rejects(part, path)
+        return
+    try:
+        os.replace(part, path)
+    except OSError as error:
+        with suppress(OSError):
+            os.unlink(part)
+        raise CommandError(f"{path}: {error.strerror}", returncode=REFUSED) from error
 
 
-def _to_stdout(stdout: Any) -> Iterator[Callable[[bytes], object]]:
+def partial_path(path: str) -> str:
+    """Return where a file is while it is not whole."""
+    return f"{os.path.realpath(path)}.part"
+
+
+def _put_rejects(part: str, path: str) -> None:
+    """Put a file of rejects in its place; or, where there are none, have none there.
+
+    Raises:
+        CommandError: It can't be.
+    """
+    if os.path.getsize(part):
+        try:
+            os.replace(part, path)
+        except OSError as error:
+            raise CommandError(
+                f"{path} can't be replaced: {error.strerror}; the rows that were rejected are in "
+                f"{part}",
+                returncode=REJECTS,
+            ) from error
+        return
+    os.unlink(part)
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise CommandError(
+            f"no row was rejected, but {path} can't be removed: {error.strerror}",
+            returncode=REJECTS,
+        ) from error
+
+
+class _Text:
+    """Bytes that are written as text."""
+
+    def __init__(self, out: Any, encoding: str) -> None:
+        self._out = out
+        self._decode = codecs.getincrementaldecoder(encoding)().decode
+
+    def write(self, data: bytes, /) -> None:
+        """Take bytes."""
+        self._out.write(self._decode(data), ending="")
+
+    def flush(self) -> None:
+        """Do nothing: the text is there."""
+
+
+def _to_stdout(stdout: Any, encoding: str) -> Iterator[Output]:
     buffer = getattr(stdout, "buffer", None)
     if buffer is None:  # a text in memory
-        decode = codecs.getincrementaldecoder("utf-8")().decode
-        yield lambda data: stdout.write(decode(data), ending="")
+        yield _Text(stdout, encoding)
         return
     stdout.flush()
     try:
-        yield buffer.write
+        yield buffer
         buffer.flush()
     except BrokenPipeError:
         # Or Python fails again as it ends, when it writes what is left.

@@ -23,8 +23,7 @@ MOST = 100
 def upload(request: HttpRequest) -> JsonResponse:
     """Upsert the airports of a file that is sent as a form's field, or as the body itself."""
     file: Any = request.FILES.get("file", request)
-    kind = getattr(file, "content_type", None)
-    rows: Any = CsvRows(file) if kind == "text/csv" else json_lines(file)
+    rows: Any = CsvRows(file) if is_csv(file) else json_lines(file)
     try:
         result = Airport.objects.bulk_upsert(
             rows, unique_fields=["icao"], on_error="collect", validate=True
@@ -44,10 +43,18 @@ def upload(request: HttpRequest) -> JsonResponse:
     return JsonResponse({**counts, "rejects": rejected}, status=200 if not rejected else 422)
 
 
+def is_csv(file: Any) -> bool:
+    """Whether it is CSV, by its type, or by its name: to browsers on Windows it is Excel's."""
+    name = getattr(file, "name", None) or ""
+    return file.content_type == "text/csv" or name.lower().endswith(".csv")
+
+
 def json_lines(lines: Iterable[bytes]) -> Iterator[Any]:
     """Give the object on each line; a line that is none is given as it is, and rejected."""
     for line in lines:
+        if not line.strip():
+            continue
         try:
             yield json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):  # the latter of what is nested without end
             yield line

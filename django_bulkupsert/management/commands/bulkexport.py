@@ -11,12 +11,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections, router
 
 from ...commands.arguments import delimiter_in, names_in, pairs_in
-from ...commands.export import export, exported
+from ...commands.export import export, exported, filtered
 from ...commands.interrupts import interruptible
 from ...commands.progress import told
 from ...commands.refusals import REFUSED, check_alias, model_named, refusals
 from ...commands.targets import written
-from ...csvs.values import BOOLEANS
 
 
 class Command(BaseCommand):
@@ -76,14 +75,10 @@ class Command(BaseCommand):
             alias = options["database"] or router.db_for_read(model)
             check_alias(alias)
             fields = exported(model, names_in(options["fields"]))
-            queryset = model._base_manager.using(alias)
-            for lookup, text in pairs_in(options["filter"], "--filter", last=False):
-                try:
-                    queryset = queryset.filter(**{lookup: _meant(lookup, text)})
-                except (TypeError, ValueError) as error:
-                    raise CommandError(
-                        f"--filter {lookup}={text}: {error}", returncode=REFUSED
-                    ) from error
+            queryset = filtered(
+                model._base_manager.using(alias),
+                pairs_in(options["filter"], "--filter", last=False),
+            )
             if path != "-" and not options["force"]:
                 self.confirm(path, options["interactive"])
             connection = connections[alias]
@@ -92,12 +87,12 @@ class Command(BaseCommand):
             with (
                 told(self.stderr, verbosity) as progress,
                 interruptible(connection),
-                written(path, self.stdout) as write,
+                written(path, self.stdout) as out,
             ):
                 count = export(
                     queryset,
                     fields,
-                    write,
+                    out.write,
                     null=options["null"],
                     delimiter=options["delimiter"],
                     progress=progress,
@@ -122,13 +117,3 @@ class Command(BaseCommand):
                 return
             raise CommandError("Nothing was written.", returncode=REFUSED)
         raise CommandError(f"{path} is there already; --force overwrites it", returncode=REFUSED)
-
-
-def _meant(lookup: str, text: str) -> Any:
-    """Return the value that a text stands for, where the lookup itself won't read it."""
-    last = lookup.rpartition("__")[2]
-    if last in ("in", "range"):
-        return text.split(",")
-    if last == "isnull":
-        return BOOLEANS.get(text.lower(), text)
-    return text

@@ -14,7 +14,7 @@ from ...commands.arguments import delimiter_in, names_in, pairs_in
 from ...commands.load import load, long_values, opened
 from ...commands.progress import told
 from ...commands.refusals import REFUSED, REJECTS, check_alias, model_named, refusals
-from ...commands.rejects import reason, write_rejects
+from ...commands.rejects import reason
 from ...commands.targets import written
 from ...csvs import CsvRows
 from ...expressions import Excluded
@@ -60,7 +60,8 @@ class Command(BaseCommand):
         parser.add_argument(
             "--where-newer",
             metavar="FIELD",
-            help="update only rows whose stored FIELD is less than the file's",
+            help="update only rows whose stored FIELD is less than the file's; NULL is not, so "
+            "such rows are never updated",
         )
         parser.add_argument(
             "--ignore-conflicts", action="store_true", help="leave rows that are there alone"
@@ -101,7 +102,8 @@ class Command(BaseCommand):
             "--rejects",
             metavar="FILE",
             help="write the rows that can be stored, and the others into this file: each with its "
-            "line and what is wrong, to be mended and read again",
+            "line and what is wrong, to be mended and read again; if there are none, no file is "
+            "left there",
         )
         parser.add_argument(
             "--validate",
@@ -137,7 +139,14 @@ class Command(BaseCommand):
                 encoding=options["encoding"],
                 ignore_extra=options["ignore_extra"],
             )
-            newer, dry_run = options["where_newer"], options["dry_run"]
+            newer, dry_run, rejects = (
+                options[name] for name in ("where_newer", "dry_run", "rejects")
+            )
+            if rejects == "-" and options["format"] == "json":
+                raise CommandError(
+                    "--rejects - and --format json would both be on stdout; name a file",
+                    returncode=REFUSED,
+                )
             words = {
                 "unique_fields": names_in(options["unique"]),
                 "constraint": options["constraint"],
@@ -151,26 +160,32 @@ class Command(BaseCommand):
                 "batch_size": options["batch_size"],
             }
             queryset = model._base_manager.using(alias)
-            rejects = options["rejects"]
-            with opened(options["file"], again=bool(dry_run or rejects)) as file:
+            out, encoding = None, options["encoding"]
+            if rejects:
+                out = written(rejects, self.stdout, encoding=encoding, rejects=True)
+            again = bool(dry_run or rejects)
+            with opened(options["file"], again=again, rejects=rejects) as file:
                 if options["interactive"] and not dry_run and options["file"] != "-":
                     self.confirm(options["file"], model._meta.label, alias)
-                with told(self.stderr, options["verbosity"], file) as progress:
-                    words["progress"] = progress
-                    summary = load(queryset, make, file, words, dry_run)
-                rejected = summary.result.rejected
-                if rejected:
-                    file.file.seek(0)
-                    with written(rejects, self.stdout) as write:
-                        write_rejects(make(file.file), rejected, write)
+                summary = load(
+                    queryset,
+                    make,
+                    file,
+                    words,
+                    progress=told(self.stderr, options["verbosity"], file),
+                    rejects=out,
+                    dry_run=dry_run,
+                )
+        rejected = summary.result.rejected
         if options["format"] == "json":
             self.stdout.write(summary.as_json())
         elif options["verbosity"] > 0:
-            summary.write(self.stdout)
+            summary.write(self.stderr if rejects == "-" else self.stdout)
         if rejected:
             first = f"line {rejected[0].line}: {reason(rejected[0])}"
+            where = "on stdout" if rejects == "-" else f"in {rejects}"
             raise CommandError(
-                f"{len(rejected):,} rows were rejected; they are in {rejects}. The first: {first}",
+                f"{len(rejected):,} rows were rejected; they are {where}. The first: {first}",
                 returncode=REJECTS,
             )
 
