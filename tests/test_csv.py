@@ -32,7 +32,7 @@ from django_bulkupsert import (
 )
 from django_bulkupsert.csvs import _split
 from tests.conftest import counts
-from tests.models import City, Code, Country, Everything, Product
+from tests.models import City, Code, Country, Everything, Product, ShowroomProduct
 
 pytestmark = pytest.mark.django_db
 
@@ -490,3 +490,11 @@ def test_a_code_that_looks_like_a_number():
     """Texts stay texts: 007 is not 7."""
     Code.objects.bulk_upsert(rows("code,value\n007,1\n"))
     assert Code.objects.get().pk == "007"
+
+
+def test_files_that_are_not_taken():
+    """Models with several tables, and rows whose keys differ, take no file."""
+    with pytest.raises(OptionError, match="keeps its fields in several tables, not CsvRows"):
+        ShowroomProduct.objects.bulk_upsert(rows())
+    with pytest.raises(OptionError, match="mixed_keys is for rows that are mappings, not CsvRows"):
+        Product.objects.bulk_upsert(rows(), unique_fields=["sku"], mixed_keys=True)

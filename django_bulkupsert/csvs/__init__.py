@@ -154,6 +154,20 @@ class CsvRows:
         yield from _split(_with_end(blocks, decode))
 
 
+def refuse_file(rows: Any, taken: str) -> None:
+    """Refuse rows that are a file's.
+
+    Args:
+        rows: The rows.
+        taken: What is taken instead.
+
+    Raises:
+        OptionError: They are.
+    """
+    if isinstance(rows, CsvRows):
+        raise OptionError(f"{taken}, not CsvRows")
+
+
 def _blocks(start: Any, file: Any) -> Iterator[Any]:
     """Give what a file holds, of which the start was read already."""
     while start:

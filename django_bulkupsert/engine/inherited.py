@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from django.db import models, transaction
 
 from ..arrow import refuse_table
+from ..csvs import refuse_file
 from ..errors import RowTypeError, counted_in
 from ..fields import Field
 from ..marks import Marks
@@ -45,10 +46,9 @@ class InheritedCall:
 
     def run(self, rows: Iterable[Any]) -> UpsertResult:
         """Write the rows, all or none."""
-        refuse_table(
-            rows,
-            f"rows are instances of {self.plan.label}, which keeps its fields in several tables",
-        )
+        taken = f"rows are instances of {self.plan.label}, which keeps its fields in several tables"
+        refuse_table(rows, taken)
+        refuse_file(rows, taken)
         self.objects = list(rows)
         for index, row in enumerate(self.objects):
             if not isinstance(row, models.Model) or row._meta.concrete_model is not self.plan.model:

@@ -9,6 +9,7 @@ from typing import Any
 from django.db import transaction
 
 from ..arrow import refuse_table
+from ..csvs import refuse_file
 from ..errors import OptionError, RowTypeError, counted_in, listing
 from ..fields import Field, is_clock
 from ..names import Model, resolve_all
@@ -33,6 +34,7 @@ def run(plan: UpsertPlan, rows: Iterable[Any], progress: Progress) -> UpsertResu
     if options.fields is not None:
         raise OptionError("mixed_keys is for rows that are mappings, and fields= for sequences")
     refuse_table(rows, "mixed_keys is for rows that are mappings")
+    refuse_file(rows, "mixed_keys is for rows that are mappings")
     groups: dict[frozenset[Field], list[int]] = {}
     named: dict[frozenset[Any], dict[str, Field]] = {}
     held: list[dict[str, Any]] = []
