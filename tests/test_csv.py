@@ -390,9 +390,11 @@ BROKEN = [
     ('sku,name\n"A\nB",x\nC\n', {}, RowFieldsError, "line 4 (row 1): 1 values"),
     ('sku,name\nA,"B"C\n', {}, CsvError, "line 2: ',' expected after '\"'"),
     ('sku,name\nA,B\nC,"D\nE\n', {}, CsvError, "line 3: a quote that is opened in this row is"),
-    (b"sku,name\nA,\xe9\n", {}, CsvError, "line 1: not utf-8: invalid continuation byte; pass"),
-    (b"sku,name\nA,\xc3", {}, CsvError, "not utf-8: unexpected end of data"),
+    (b"sku,name\nA,\xe9\n", {}, CsvError, "line 2: not utf-8: invalid continuation byte; pass"),
+    (b"sku,name\nA,\xc3", {}, CsvError, "line 2: not utf-8: unexpected end of data"),
     (gzip.compress(FILE.encode())[:-9], {}, CsvError, "the compressed file is damaged, or cut"),
+    (gzip.compress(FILE.encode())[:-8] + b"x" * 8, {}, CsvError, "the compressed file is damaged"),
+    (gzip.compress(FILE.encode()) + b"more", {}, CsvError, "the compressed file is damaged"),
     ("sku,name\nA," + "x" * 140_000 + "\n", {}, CsvError, "csv.field_size_limit() raises it"),
     ("sku,stock\nA,1\nB,x\n", {}, RowValueError, "line 3 (row 1), field 'stock': this text can't"),
     ("sku,stock\nA,1.5\n", {}, RowValueError, "field 'stock': this text can't be read as an int"),
@@ -419,7 +421,13 @@ BROKEN = [
     (FILE, {"null": ","}, OptionError, "null is a text without the delimiter"),
     (FILE, {"null": None}, OptionError, "null is a text"),
     (FILE, {"encoding": "klingon"}, OptionError, "encoding: Python knows none that is called"),
+    (FILE, {"encoding": "utf\0"}, OptionError, "encoding: Python knows none that is called"),
+    (FILE, {"encoding": "rot13"}, OptionError, "encoding: 'rot13' is none that files of text have"),
+    (FILE, {"encoding": "hex"}, OptionError, "encoding: 'hex' is none that files of text have"),
+    (FILE, {"encoding": "zip"}, OptionError, "encoding: 'zip' is none that files of text have"),
     (FILE, {"columns": ["sku"]}, OptionError, "columns takes a dict"),
+    (FILE, {"columns": {"sku": 5}}, OptionError, "columns takes a dict of names in the header and"),
+    (FILE, {"columns": {5: "sku"}}, OptionError, "names of fields, or None; not 5: 'sku'"),
 ]
 
 
@@ -430,6 +438,36 @@ def test_broken(text, words, kind, message):
         upsert(text, **words)
     assert message in str(caught.value)
     assert not Product.objects.exists()
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize(
+    ("encoding", "bad"),
+    [
+        ("utf-8", b"\xff"),
+        ("utf-8", b"\xe2\x82"),
+        ("utf-16", b"\x00\xdc"),
+        ("utf-16-be", b"\xdc\x00"),
+        ("shift_jis", b"\x81\xff"),
+        ("ascii", b"\xe9"),
+    ],
+)
+@pytest.mark.parametrize("before", [0, 20_000, 16_383])
+def test_the_line_of_bytes_that_are_no_text(encoding, bad, end, before):
+    """Of bytes that are none of the encoding's the line is told on which they are."""
+    start = "" if before % 2 else "T7,"
+    text = f"sku,name{end}" + f"T6,x{end}" * before + start
+    data = text.encode(encoding) + bad + f"{end}T8,y{end}".encode(encoding)
+    for each in (data, gzip.compress(data, 1)):
+        with pytest.raises(CsvError, match=r": not .*; pass the file's encoding$") as caught:
+            upsert(each, encoding=encoding)
+        assert caught.value.line == before + 2
+
+
+def test_the_line_of_bytes_in_a_value_of_several_lines():
+    """The line is that of the bytes, not that on which the row begins."""
+    with pytest.raises(CsvError, match=r"^line 4: not utf-8"):
+        upsert(b'sku,name\nA,"x\ny\nz\xff"\n')
 
 
 @pytest.mark.parametrize("file", [None, 5, ["sku", "A"], b"sku\nA\n"])
@@ -455,6 +493,64 @@ def test_an_error_of_the_file_itself():
     with pytest.raises(OSError, match="disk on fire"):
         Product.objects.bulk_upsert(CsvRows(Failing()), unique_fields=["sku"])
     assert not Product.objects.exists()
+
+
+LONG = "z" * 140_000
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f'B,"{LONG}\nEVIL,in,6\nend",2\n', "csv.field_size_limit() raises it"),
+        (f'B,"\n{LONG}\nEVIL,in,6\nend",2\n', "csv.field_size_limit() raises it"),
+        (f"B,{LONG},2\nEVIL,in,6\n", "csv.field_size_limit() raises it"),
+        ('B,"5" pipe\nEVIL,in,6\nx",2\n', "line 3: ',' expected after '\"'; where this row ends"),
+        ('B,"5" pipe,1\nEVIL,in,6\nx",2\n', "line 3: ',' expected after '\"'; where this row"),
+        ('B,"5"" and 6" pipe\nEVIL,in,6\nx",2\n', "line 3: ',' expected after '\"'; where"),
+        ('B,"a\nb" c,1\nEVIL,in,6\n', "line 4: ',' expected after '\"'; where this row ends"),
+        ('B,"x"y,"z\nEVIL,in,6\nx",2\n', "line 3: ',' expected after '\"'; where this row ends"),
+        ('B,"x"y,""z\nEVIL,in,6\nx",2\n', "line 3: ',' expected after '\"'; where this row ends"),
+        ('B,"5" pipe,1\nD,"ok",6\n', "line 3: ',' expected after '\"'; where this row ends can't"),
+        ('B,"\nEVIL,in,6\n', "line 3: a quote that is opened in this row is never closed"),
+    ],
+)
+def test_what_a_broken_row_leaves(text, message):
+    """Where a broken row may go on, what follows is never taken for rows."""
+    with pytest.raises(CsvError) as caught:
+        Product.objects.bulk_upsert(
+            rows("sku,name,stock\nA,ok,1\n" + text + "C,ok,3\n"),
+            unique_fields=["sku"],
+            on_error="collect",
+        )
+    assert message in str(caught.value)
+    assert stored() == []
+
+
+def test_a_broken_header_is_no_row():
+    """Without a header nothing can be read."""
+    with pytest.raises(CsvError, match=r"^line 1: ',' expected after"):
+        Product.objects.bulk_upsert(
+            rows('"sku"x"y",name\nA,ok\n'), unique_fields=["sku"], on_error="collect"
+        )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'B,"x"y,2', 'B,"x"y"z",2', 'B,""x"",2', 'B,"a ""big"" "5" pipe",2', '"B"x,"y","2"',
+        "B,'x'y'z',2",
+    ],
+)  # fmt: skip
+def test_a_broken_row_that_ends_with_its_line(text):
+    """A row of one line is left out if its quotes are closed, or no quote follows."""
+    quote = "'" if "'" in text else '"'
+    result = Product.objects.bulk_upsert(
+        rows(f"sku,name,stock\nA,ok,1\n{text}\nC,ok,3\n", quotechar=quote),
+        unique_fields=["sku"],
+        on_error="collect",
+    )
+    assert [(each.line, each.index) for each in result.rejected] == [(3, 1)]
+    assert stored() == [("A", "ok", 1), ("C", "ok", 3)]
 
 
 def test_lines_of_long_files(strategy):

@@ -103,6 +103,12 @@ class CsvRows:
                 f"columns takes a dict of names in the header and names of fields, not one "
                 f"{type(columns).__name__}"
             )
+        for name, to in (columns or {}).items():
+            if not (isinstance(name, str) and isinstance(to, str | None)):
+                raise OptionError(
+                    "columns takes a dict of names in the header and names of fields, or None; "
+                    f"not {name!r}: {to!r}"
+                )
         for name, given in (("delimiter", delimiter), ("quotechar", quotechar)):
             if not isinstance(given, str) or len(given) != 1 or given in "\r\n\0":
                 raise OptionError(f"{name} is one character, not {given!r}")
@@ -111,16 +117,19 @@ class CsvRows:
         if not isinstance(null, str) or delimiter in null or set(null) & set("\r\n"):
             raise OptionError(f"null is a text without the delimiter or a line's end, not {null!r}")
         try:
-            codecs.lookup(encoding)
-        except (LookupError, TypeError):
+            codec = codecs.lookup(encoding)
+        except (LookupError, TypeError, ValueError):
             raise OptionError(f"encoding: Python knows none that is called {encoding!r}") from None
+        # As Python's own open() asks: others make bytes of bytes, or texts of texts.
+        if not getattr(codec, "_is_text_encoding", True) or codec.incrementaldecoder is None:
+            raise OptionError(f"encoding: {encoding!r} is none that files of text have")
         self.file = file
         self.columns = dict(columns or {})
         self.null = null
         self.delimiter = delimiter
         self.quotechar = quotechar
         # Of UTF-8 and UTF-16 the mark is no part of the first name.
-        self.encoding = "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
+        self.encoding = "utf-8-sig" if codec.name == "utf-8" else encoding
         self.ignore_extra = ignore_extra
         self._walked = False
 
@@ -149,9 +158,8 @@ class CsvRows:
         if start.startswith(GZIP):
             file = gzip.GzipFile(fileobj=io.BufferedReader(_Rest(start, file)))
             start = file.read(BLOCK_BYTES)
-        decode = codecs.getincrementaldecoder(self.encoding)().decode
-        blocks = (decode(block) for block in _blocks(start, file))
-        yield from _split(_with_end(blocks, decode))
+        decoder = codecs.getincrementaldecoder(self.encoding)()
+        yield from _split(_decoded(_blocks(start, file), decoder))
 
 
 def refuse_file(rows: Any, taken: str) -> None:
@@ -175,9 +183,23 @@ def _blocks(start: Any, file: Any) -> Iterator[Any]:
         start = file.read(BLOCK_BYTES)
 
 
-def _with_end(blocks: Iterator[str], decode: Any) -> Iterator[str]:
-    yield from blocks
-    yield decode(b"", True)  # which refuses half a character
+def _decoded(blocks: Iterator[bytes], decoder: codecs.IncrementalDecoder) -> Iterator[str]:
+    """Give the texts of blocks; where bytes are none of the encoding's, first what is before them.
+
+    So it can be said on which line they are.
+    """
+    for block in blocks:
+        before = decoder.getstate()
+        try:
+            text = decoder.decode(block)
+        except UnicodeDecodeError as error:
+            # What is at fault may have begun in the block before.
+            good = max(0, len(block) - (len(error.object) - error.start))
+            decoder.setstate(before)
+            yield decoder.decode(block[:good])
+            raise
+        yield text
+    yield decoder.decode(b"", True)  # which refuses half a character
 
 
 def _split(blocks: Iterator[str]) -> Iterator[str]:
@@ -186,14 +208,19 @@ def _split(blocks: Iterator[str]) -> Iterator[str]:
     An end may be cut in two by a block's.
     """
     held: list[str] = []
-    for block in blocks:
-        held.append(block)
-        if not ("\n" in block or "\r" in block):
-            continue
-        text = "".join(held)
-        lines = list(io.StringIO(text, newline=""))
-        held = [] if text.endswith("\n") else [lines.pop()]  # after a "\r" may come a "\n"
-        yield from lines
+    try:
+        for block in blocks:
+            held.append(block)
+            if not ("\n" in block or "\r" in block):
+                continue
+            text = "".join(held)
+            lines = list(io.StringIO(text, newline=""))
+            held = [] if text.endswith("\n") else [lines.pop()]  # after a "\r" may come a "\n"
+            yield from lines
+    except UnicodeDecodeError:
+        if "".join(held).endswith("\r"):  # no "\n" comes
+            yield "".join(held)
+        raise
     yield from io.StringIO("".join(held), newline="")
 
 

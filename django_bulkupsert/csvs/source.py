@@ -8,6 +8,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from gzip import BadGzipFile
 from typing import Any
 
 from ..errors import CsvError, RowFieldsError, listing
@@ -16,8 +17,10 @@ from . import CsvBlock, CsvHeader, CsvRows
 
 #: What reading a file raises if it is not what it should be: not of its encoding, not CSV, or not
 #: all of it.
-UNREADABLE = (UnicodeError, csv.Error, EOFError, zlib.error)
+UNREADABLE = (UnicodeError, csv.Error, EOFError, zlib.error, BadGzipFile)
 
+#: What is wrong with a broken row that can't be dropped.
+ENDLESS = "where this row ends can't be told, so no row after it can be read"
 
 #: Rows that are read at a time where they are looked for.
 BLOCK_ROWS = 1_000
@@ -36,6 +39,7 @@ class CsvSource(Source):
 
     def __init__(self, rows: CsvRows, *, sifts: bool = False) -> None:
         self.sifts = sifts
+        self._delimiter, self._quote = rows.delimiter, rows.quotechar
         self._opened = ExitStack()
         self._text: list[str] = []  # the lines of the row at hand, if rows are sifted
         # Where a row does not begin on the line after the one before began: its index, its line.
@@ -62,17 +66,22 @@ class CsvSource(Source):
         """Give the header and the rows; blank lines are none."""
         reader = self._reader
         line, index, ahead = 0, -1, 2  # the header is no row, and a row's line is 2 ahead of it
+        doubt: CsvError | None = None
         try:
             while True:
                 record: list[str] | _Broken | None
                 try:
                     record = next(reader, None)
                 except csv.Error as error:
-                    if not self.sifts or _is_open(error):
+                    if index < 0 or not self._is_one_line(error):
                         raise
-                    record = _Broken(_reason(error), "".join(self._text).rstrip("\r\n"))
+                    record = _Broken(_reason(error), self._text[0].rstrip("\r\n"))
                 if record is None:
                     break
+                if doubt is not None and self._quote in "".join(self._text):
+                    raise doubt
+                if isinstance(record, _Broken) and self._may_go_on(record.text):
+                    doubt = CsvError(reader.line_num, f"{record.reason}; {ENDLESS}")
                 self._text.clear()
                 start, line = line + 1, reader.line_num
                 if not record:
@@ -84,11 +93,37 @@ class CsvSource(Source):
                 index += 1
                 yield record
         except UNREADABLE as error:
-            # Where a quote was opened tells more than where the file ended.
-            at = line + 1 if _is_open(error) else max(reader.line_num, line + 1)
-            raise CsvError(at, _reason(error)) from error
+            at, reason = max(reader.line_num, line + 1), _reason(error)
+            if _is_open(error):
+                at = line + 1  # where a quote was opened tells more than where the file ended
+            elif isinstance(error, UnicodeError):
+                at = reader.line_num + 1  # the line never came
+            elif self.sifts and _is_stray(error):
+                reason += f"; {ENDLESS}"
+            raise CsvError(at, reason) from error
         finally:
             self.close()
+
+    def _is_one_line(self, error: csv.Error) -> bool:
+        """Whether a broken row may be dropped: it is a line, each of whose quotes has another."""
+        return (
+            self.sifts
+            and _is_stray(error)
+            and len(self._text) == 1
+            and self._text[0].count(self._quote) % 2 == 0
+        )
+
+    def _may_go_on(self, text: str) -> bool:
+        """Whether a broken row is the start of one, if some of its quotes should be doubled.
+
+        Then a value is still open at its end, and a quote that follows may be what closes it.
+        """
+        quote, is_open = self._quote, False
+        for part in text.replace(quote * 2, "").split(self._delimiter):
+            opens = part.startswith(quote) and not is_open
+            ends = part.endswith(quote) and not (opens and part == quote)
+            is_open = (is_open or opens) and not ends
+        return is_open
 
     def _noted(self, lines: Iterator[str]) -> Iterator[str]:
         for line in lines:
@@ -172,12 +207,22 @@ def _is_open(error: Exception) -> bool:
     return isinstance(error, csv.Error) and "unexpected end of data" in str(error)
 
 
+def _is_long(error: Exception) -> bool:
+    """Whether a value is longer than the csv module takes."""
+    return isinstance(error, csv.Error) and "field larger than field limit" in str(error)
+
+
+def _is_stray(error: Exception) -> bool:
+    """Whether something stands where it can't."""
+    return isinstance(error, csv.Error) and not (_is_open(error) or _is_long(error))
+
+
 def _reason(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return f"not {error.encoding}: {error.reason}; pass the file's encoding"
-    if isinstance(error, EOFError | zlib.error):
+    if isinstance(error, EOFError | zlib.error | BadGzipFile):
         return "the compressed file is damaged, or cut short"
-    if "field larger than field limit" in str(error):
+    if _is_long(error):
         return f"{error}; csv.field_size_limit() raises it"
     if _is_open(error):
         return "a quote that is opened in this row is never closed"
