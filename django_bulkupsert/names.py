@@ -60,19 +60,20 @@ def _concrete(model: Model, name: str) -> Field | None:
     return fields[0] if fields else None
 
 
-def named_all(model: Model, names: Any) -> list[Named]:
-    """Resolve what rows name; each field may stand in it once.
+def named_all(model: Model, names: Any, option: str = "rows") -> list[Named]:
+    """Resolve what rows name, or an option for them; each field may stand in it once.
 
     Raises:
         UnknownFieldError: A name is no column.
-        OptionError: Two names are one field.
+        OptionError: The option is no list, or two names are one field.
     """
+    names = name_list(names, option, refused=Mapping)
     found = [find(model, name) if isinstance(name, str) else None for name in names]
     own = [
         name if each is None or each.path is None else each.field.name
         for name, each in zip(names, found, strict=True)
     ]
-    fields = resolve_all(model, own, "rows")
+    fields = resolve_all(model, own, option)
     return [
         each if each is not None and each.path is not None else Named(name, field, None, field)
         for name, field, each in zip(names, fields, found, strict=True)

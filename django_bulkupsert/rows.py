@@ -17,7 +17,7 @@ from .csvs.source import CsvSource
 from .encode import Fault, Texts
 from .errors import RowError, RowValueError
 from .fields import DatabaseDefault, Field
-from .names import Model, pk_fields
+from .names import Model, Named, pk_fields
 from .readers import InstanceReader, Reader, reader_of
 from .sources import Source, Walk
 from .validation import validate
@@ -210,7 +210,7 @@ def told_by_line(source: Source) -> Iterator[None]:
 def open_rows(
     model: Model,
     rows: Iterable[Any],
-    fields: Sequence[Field] | None,
+    fields: Sequence[Named] | None,
     column: Callable[[Field], Column],
     known: dict[Hashable, Reader] | None = None,
     *,

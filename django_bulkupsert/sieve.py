@@ -79,6 +79,7 @@ class SievedRows(Rows):
     def _unreadable(self, rows: Any, error: RowError) -> dict[int, RowError]:
         """Return the rows that can't be read, by their offsets, each with its error."""
         bad = {error.index - self.count: error}
+        self.reader.foresee(rows)
         for offset in range(len(rows)):
             try:
                 super().read(self.source.picked(rows, [offset]))

@@ -8,7 +8,7 @@ from typing import Any
 from ..columns import Column
 from ..errors import OptionError, UnsupportedDatabase, UnsupportedModel, listing
 from ..fields import Field
-from ..names import Model, name_list, pk_fields, resolve_all
+from ..names import Model, Named, name_list, named_all, pk_fields, resolve_all
 from ..relations import STRATEGIES, Slot
 from ..sql import Fragment, identifier
 
@@ -59,7 +59,7 @@ class Plan:
             self._columns[field] = Column.of(field, self.connection)
         return self._columns[field]
 
-    def sequence_fields(self, names: Any) -> tuple[Field, ...] | None:
+    def sequence_fields(self, names: Any) -> tuple[Named, ...] | None:
         """Return what ``fields`` names, which rows that are sequences hold.
 
         Raises:
@@ -68,10 +68,10 @@ class Plan:
         """
         if names is None:
             return None
-        found = resolve_all(self.model, names, "fields")
+        found = named_all(self.model, names, "fields")
         if not found:
             raise OptionError("fields is empty; it names what rows that are sequences hold")
-        return found
+        return tuple(found)
 
     def returned(self, names: Any) -> tuple[tuple[str, Column], ...] | None:
         """Return what ``returning`` asks for: the names, as they were given, and their columns.

@@ -17,7 +17,7 @@ from ..columns import Column
 from ..csvs import CsvHeader
 from ..errors import OptionError, RowTypeError
 from ..fields import Field
-from ..names import Model
+from ..names import Model, Named
 from .arrow import ArrowReader
 from .base import Constant, Reader, described, is_sequence
 from .csv import CsvReader, CsvUpdateReader
@@ -39,7 +39,7 @@ __all__ = [
 def reader_of(
     model: Model,
     first: Any,
-    fields: Sequence[Field] | None,
+    fields: Sequence[Named] | None,
     column: Callable[[Field], Column],
     known: dict[Hashable, Reader] | None = None,
 ) -> Reader:
@@ -55,6 +55,7 @@ def reader_of(
     Raises:
         OptionError: ``fields`` doesn't go with rows of this kind.
         RowTypeError: It is of no kind that is taken.
+        RowFieldsError: It gives no field.
     """
     make: Callable[[], Reader]
     shape: Hashable

@@ -96,9 +96,11 @@ class Reader:
         missing: The columns that an insert needs and nothing gives.
         lent: The columns that the rows don't give, so that a stored row keeps its own.
         operation: The method that reads the rows.
+        pattern: The index of the row by which all are read.
     """
 
     operation = "bulk_upsert"
+    pattern = 0
 
     def __init__(self, model: Model, given: Sequence[Field], column: Callable[[Field], Column]):
         self.model = model
@@ -135,6 +137,9 @@ class Reader:
     def held(self, rows: Any, offset: int, name: str) -> Any:  # noqa: ARG002
         """Return what a row holds for what is called so; None, if that is not known."""
         return None
+
+    def foresee(self, rows: Any) -> None:
+        """Prepare for reading rows again, one by one."""
 
     def read(self, rows: Sequence[Any], start: int) -> list[Sequence[Any]]:
         """Return the values of each carried column; ``start`` is the first row's index."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from operator import itemgetter
 from typing import Any, TypeVar
@@ -100,6 +101,17 @@ class GivenReader(Reader):
         """Return what a row holds at a place among its names."""
         return rows[offset][at]
 
+    def foresee(self, rows: Any) -> None:
+        """Look up what rows name, for all of them at once; see Reader."""
+        for at, named in enumerate(self.names):
+            if named.path is None:
+                continue
+            values = []
+            for offset in range(len(rows)):
+                with suppress(AttributeError, LookupError, TypeError):  # it may be no row
+                    values.append(self._held(rows, offset, at))
+            self._keys_by(named).learn(values)
+
     def read(self, rows: Sequence[Any], start: int) -> list[Sequence[Any]]:
         """Return the values of each carried column."""
         read = self._columns(rows, start)
@@ -167,7 +179,8 @@ class MappingReader(GivenReader):
         self.getters = list(map(itemgetter, self.keys))
 
     def _columns(self, rows: Sequence[Any], start: int) -> list[Sequence[Any]]:
-        check_types(rows, start, lambda kind: issubclass(kind, Mapping), "row 0 is a mapping")
+        instead = f"row {self.pattern} is a mapping"
+        check_types(rows, start, lambda kind: issubclass(kind, Mapping), instead)
         # A mapping that makes up a missing key would hide that it is.
         self._check_keys([row for row in rows if type(row) is not dict], rows, start)
         if set(map(len, rows)) != {len(self.keys)}:
@@ -191,9 +204,9 @@ class MappingReader(GivenReader):
         extra = [key for key in wrong if key not in keys]
         reasons = []
         if missing:
-            reasons.append(f"lacks {listing(map(repr, missing))}, which row 0 gives")
+            reasons.append(f"lacks {listing(map(repr, missing))}, which row {self.pattern} gives")
         if extra:
-            reasons.append(f"gives {listing(map(repr, extra))}, which row 0 does not")
+            reasons.append(f"gives {listing(map(repr, extra))}, which row {self.pattern} does not")
         raise RowFieldsError(start + offset, None, ", and ".join(reasons)) from None
 
 
@@ -202,13 +215,8 @@ class SequenceReader(GivenReader):
 
     plain_types = frozenset([tuple, list])
 
-    def __init__(
-        self, model: Model, given: Sequence[Field], column: Callable[[Field], Column]
-    ) -> None:
-        super().__init__(model, [Named(each.name, each, None, each) for each in given], column)
-
     def _columns(self, rows: Sequence[Any], start: int) -> list[Sequence[Any]]:
-        check_types(rows, start, is_sequence, "row 0 is a sequence")
+        check_types(rows, start, is_sequence, f"row {self.pattern} is a sequence")
         if set(map(len, rows)) != {len(self.given)}:
             offset = next(i for i, row in enumerate(rows) if len(row) != len(self.given))
             raise RowFieldsError(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from django.core.exceptions import ValidationError
 
+from ..encode import Fault, check_text
 from ..errors import RowValueError, listing
 from ..fields import wanted
 from ..names import Named
@@ -14,7 +16,7 @@ from ..names import Named
 #: Values that one query looks up.
 MOST_VALUES = 5_000
 
-#: Values whose keys are kept from chunk to chunk.
+#: Values that are kept from chunk to chunk, with their keys or as unknown.
 MOST_KEPT = 100_000
 
 
@@ -34,6 +36,7 @@ class RelatedKeys:
         self.key = named.field.target_field.attname  # type: ignore[attr-defined]
         self._keys: dict[Any, Any] = {}
         self._several: set[Any] = set()
+        self._unknown: set[Any] = set()
 
     def keys(self, values: Sequence[Any], start: int) -> list[Any]:
         """Return the key for each value; None for None.
@@ -41,35 +44,63 @@ class RelatedKeys:
         Raises:
             RowValueError: A value is not stored, or more than once, or can't be.
         """
-        prepared = [None if each is None else self._read(each, start + i)
-                    for i, each in enumerate(values)]  # fmt: skip
-        if len(self._keys) > MOST_KEPT:
-            self._keys.clear()
-        self._look_up(list(dict.fromkeys(each for each in prepared if each not in self._keys)))
+        prepared = [self._read(each, start + i) for i, each in enumerate(values)]
+        self._look_up(prepared)
         self._check(prepared, start)
         return [None if each is None else self._keys[each] for each in prepared]
 
+    def learn(self, values: Iterable[Any]) -> None:
+        """Look up the values that can be, so that ``keys()`` has no query to make for each."""
+        prepared = []
+        for each in values:
+            with suppress(RowValueError):
+                prepared.append(self._read(each, 0))
+        self._look_up(prepared)
+
     def _read(self, given: Any, index: int) -> Any:
+        if given is None:
+            return None
         try:
             read = self.named.leaf.to_python(given)
+            if isinstance(read, str) and read not in self._keys:
+                check_text([read])
             hash(read)
+        except Fault as fault:
+            raise RowValueError(index, self.named.name, fault.reason) from fault.__cause__
         except (ValueError, TypeError, ArithmeticError, ValidationError) as error:
             kind = type(given).__name__
             reason = f"this {kind} can't be read as {wanted(self.named.leaf)}"
             raise RowValueError(index, self.named.name, reason) from error
         return read
 
-    def _look_up(self, values: list[Any]) -> None:
+    def _look_up(self, values: Sequence[Any]) -> None:
+        """Ask for values that are not known yet.
+
+        What is known is only let go of if there are such: a chunk that is read again, row by row,
+        has none.
+        """
+        new = self._new(values)
+        if new and len(self._keys) + len(self._unknown) > MOST_KEPT:
+            self._keys.clear()
+            self._several.clear()
+            self._unknown.clear()
+            new = self._new(values)
         path = self.named.path
-        for at in range(0, len(values), MOST_VALUES):
-            some = [each for each in values[at : at + MOST_VALUES] if each is not None]
-            if not some:
-                continue
+        for at in range(0, len(new), MOST_VALUES):
+            some = new[at : at + MOST_VALUES]
             for value, key in self.stored.filter(**{f"{path}__in": some}).values_list(
                 path, self.key
             ):
                 if self._keys.setdefault(value, key) != key:
                     self._several.add(value)
+        self._unknown.update(each for each in new if each not in self._keys)
+
+    def _new(self, values: Sequence[Any]) -> list[Any]:
+        return [
+            each
+            for each in dict.fromkeys(values)
+            if not (each is None or each in self._keys or each in self._unknown)
+        ]
 
     def _check(self, values: Sequence[Any], start: int) -> None:
         for offset, value in enumerate(values):
