@@ -15,7 +15,7 @@ from .columns import Column
 from .csvs import CsvRows
 from .csvs.source import CsvSource
 from .encode import Fault, Texts
-from .errors import RowError, RowValueError
+from .errors import RowError, RowFieldsError, RowTypeError, RowValueError
 from .fields import DatabaseDefault, Field
 from .names import Model, Named, pk_fields
 from .readers import InstanceReader, Reader, reader_of
@@ -232,7 +232,9 @@ def open_rows(
 
     Raises:
         OptionError: ``fields`` doesn't go with rows of this kind.
-        RowTypeError: The first row is of no kind that is taken, or of another model.
+        RowTypeError: The first row is of no kind that is taken, or of another model. If rows are
+            dropped: no row is of one.
+        RowFieldsError: The first row gives no field; or no row does.
     """
     source: Source
     if isinstance(rows, CsvRows):
@@ -241,6 +243,17 @@ def open_rows(
         source = ArrowSource(rows) if is_table(rows) else Walk(rows)
     if source.is_empty:
         return None
-    reader = reader_of(model, source.first, fields, column, known)
-    reader.operation = operation
+    skipped: list[RowError] = []
+    while True:
+        try:
+            reader = reader_of(model, source.first, fields, column, known)
+            break
+        except (RowTypeError, RowFieldsError) as error:
+            skipped.append(error)
+            if not (sifts and isinstance(source, Walk)):
+                raise
+            source.skip(error)
+            if source.is_empty:
+                raise skipped[0] from None
+    reader.operation, reader.pattern = operation, len(skipped)
     return behind(reader, source)

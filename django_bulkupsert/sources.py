@@ -66,15 +66,26 @@ class Walk(Source):
 
     def __init__(self, rows: Iterable[Any]) -> None:
         self.is_held = type(rows) in (list, tuple)
-        self._rows: Iterator[Any] = iter(rows)
-        found = list(islice(self._rows, 1))
+        self._left: Iterator[Any] = iter(rows)
+        self._begin()
+        self._weight = 0
+        self._skipped: dict[int, RowError] = {}
+
+    def _begin(self) -> None:
+        """Look at the first row."""
+        found = list(islice(self._left, 1))
         self.is_empty = not found
         self.first = None if self.is_empty else found[0]
-        self._rows = chain(found, self._rows)
-        self._weight = 0
+        self._rows = chain(found, self._left)
+
+    def skip(self, error: RowError) -> None:
+        """Drop the first row, before anything is pulled; the next one is the first."""
+        self._skipped[len(self._skipped)] = error
+        self._begin()
 
     def pull(self, most: int | None) -> list[Any]:
         """Return the next rows; see Source."""
+        self.dropped, self._skipped = self._skipped, {}
         if most is None:
             self.is_done = True
             return list(self._rows)

@@ -9,7 +9,7 @@ from django.core.validators import MinValueValidator
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from django_bulkupsert import CsvRows, OptionError, RowValueError
+from django_bulkupsert import CsvRows, OptionError, RowError, RowValueError
 from tests.models import City, Country, Everything, Product
 
 pytestmark = pytest.mark.django_db
@@ -345,6 +345,31 @@ def test_by_primary_key():
     result = Product.objects.bulk_upsert(rows, on_error="collect")
     assert (result.updated, result.created, result.total) == (1, 2, 5)
     assert told(result) == [(2, "stock", "x"), (4, "stock", None)]
+
+
+@pytest.mark.parametrize("first", [5, None, {}, "text", object()])
+def test_a_first_row_that_is_none(shape, first):
+    """Rows that no kind can be told of are left out; the first of the others says how to read."""
+    rows = [first, None, {"sku": "A", "stock": 1}, {"sku": "B"}, [1], {"sku": "C", "stock": "x"},
+            {"sku": "D", "stock": 2}]  # fmt: skip
+    result = upsert(shape(rows), returning=["sku"])
+    assert [each.index for each in result.rejected] == [0, 1, 3, 4, 5]
+    assert [(row.index, row["sku"]) for row in result.rows] == [(2, "A"), (6, "D")]
+    assert result.total == 7
+    assert result.rejected[2].message == "lacks 'stock', which row 2 gives"
+    assert result.rejected[3].message == "of type list, where row 2 is a mapping"
+    result = upsert(shape([first, Product(sku="E")]))
+    assert ([each.index for each in result.rejected], result.created) == ([0], 1)
+    with pytest.raises(RowError, match=r"^row 0: (of type|None|an empty mapping)"):
+        upsert(shape([first] * 3))
+    with pytest.raises(RowError, match="row 0"):
+        Product.objects.bulk_upsert(shape(rows), unique_fields=["sku"])
+
+
+def test_many_first_rows_that_are_none():
+    """However many there are."""
+    result = upsert(n if n < 50_000 else {"sku": "A"} for n in range(50_001))
+    assert (result.created, len(result.rejected)) == (1, 50_000)
 
 
 def test_a_source_in_pieces():
