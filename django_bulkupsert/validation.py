@@ -38,9 +38,9 @@ def validate(reader: Reader, columns: Sequence[Sequence[Any]], start: int) -> No
 
 
 def _clean(field: Any, value: Any) -> None:
+    if not field.is_relation:
+        field.clean(value, None)
+        return
     read = field.to_python(value)
-    if field.is_relation:
-        models.Field.validate(field, read, None)  # its own would query
-    else:
-        field.validate(read, None)
+    models.Field.validate(field, read, None)  # its own would query
     field.run_validators(read)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -305,6 +306,22 @@ def test_validators_of_ones_own(monkeypatch):
     finally:
         field.__dict__.pop("validators", None)
     assert told(result) == [(0, "stock", 5)]
+
+
+def test_clean_of_ones_own(monkeypatch):
+    """A field's own clean() is asked, as full_clean() does."""
+    field = Product._meta.get_field("name")
+
+    def clean(value, instance):
+        if value == "bad":
+            raise ValidationError("Not this name.")
+        return type(field).clean(field, value, instance)
+
+    monkeypatch.setattr(field, "clean", clean)
+    rows = [{"sku": "A", "name": "bad"}, {"sku": "B", "name": "good"}]
+    result = upsert(rows, validate=True)
+    assert told(result) == [(0, "name", "bad")]
+    assert result.rejected[0].message == "Not this name."
 
 
 def test_exclusion_constraints():
