@@ -184,10 +184,10 @@ class Command(BaseCommand):
         if rejected:
             first = f"line {rejected[0].line}: {reason(rejected[0])}"
             where = "on stdout" if rejects == "-" else f"in {rejects}"
-            raise CommandError(
-                f"{len(rejected):,} rows were rejected; they are {where}. The first: {first}",
-                returncode=REJECTS,
-            )
+            said = "1 row was rejected; it is"
+            if len(rejected) > 1:
+                said = f"{len(rejected):,} rows were rejected; they are"
+            raise CommandError(f"{said} {where}. The first: {first}", returncode=REJECTS)
 
     def confirm(self, file: str, label: str, alias: str) -> None:
         """Ask whether to write, if somebody is there to be asked.
