@@ -375,7 +375,8 @@ def test_codes_that_no_text_can_be(rest, strategy):
     with pytest.raises(RowValueError, match=r"^row 1, field 'country__code': ") as caught:
         City.objects.bulk_upsert(cities, unique_fields=["name"], strategy=strategy)
     assert caught.value.index == 1
-    with pytest.raises(RowValueError, match=r"^line 3 .* NUL .* PostgreSQL can't store"):
+    # Python's csv module reads a NUL since 3.11; before, it is no CSV.
+    with pytest.raises((RowValueError, CsvError), match=r"^line 3\b.* NUL"):
         City.objects.bulk_upsert(
             rows("name,country__code\nBerlin,DE\nParis,F\0R\n"), unique_fields=["name"]
         )
