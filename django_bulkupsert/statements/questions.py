@@ -65,6 +65,20 @@ def lookup(over: Upsert) -> Fragment:
     )
 
 
+def only_new(over: Keyed) -> tuple[Fragment, list[Fragment]]:
+    """Return the FROM item, and the conditions, of the rows that match no stored row."""
+    source = over.relation.source()
+    if not (over.plan.key and over.has_key):
+        return source, []
+    beside = compose(
+        "{source} LEFT JOIN {table} ON {matched}",
+        source=source,
+        table=over.plan.table,
+        matched=over.matched(),
+    )
+    return beside, [compose("{pk} IS NULL", pk=over.plan.pk[0].stored)]
+
+
 def nulls(over: Keyed, column: Column, *, new: bool, most: int | None = None) -> Fragment:
     """Return: the positions of rows that give no value for a column, in order.
 
@@ -78,14 +92,9 @@ def nulls(over: Keyed, column: Column, *, new: bool, most: int | None = None) ->
     source = over.relation.source()
     if column in over.slot_of:
         conditions.append(compose("{value} IS NULL", value=over.incoming(column)))
-    if new and over.plan.key and over.has_key:
-        conditions.append(compose("{pk} IS NULL", pk=over.plan.pk[0].stored))
-        source = compose(
-            "{source} LEFT JOIN {table} ON {matched}",
-            source=source,
-            table=over.plan.table,
-            matched=over.matched(),
-        )
+    if new:
+        source, unmatched = only_new(over)
+        conditions += unmatched
     return compose(
         "{prelude}SELECT bu_r.ord FROM {source} WHERE {conditions} ORDER BY 1 LIMIT {most}",
         prelude=over.prelude(),

@@ -10,6 +10,7 @@ from ..sql import Fragment, comma, compose, join, raw, value
 from .inserted import Inserted
 from .keyed import Keyed
 from .over import AND
+from .questions import only_new
 
 
 def checks(table: Fragment) -> Fragment:
@@ -126,14 +127,9 @@ def orphans(over: Keyed, column: Column, target: Column, *, new: bool) -> Fragme
                 source=source,
             )
         )
-    if new and over.plan.key and over.has_key:
-        conditions.append(compose("{pk} IS NULL", pk=over.plan.pk[0].stored))
-        source = compose(
-            "{source} LEFT JOIN {table} ON {matched}",
-            source=source,
-            table=over.plan.table,
-            matched=over.matched(),
-        )
+    if new:
+        source, unmatched = only_new(over)
+        conditions += unmatched
     return compose(
         "{prelude}SELECT DISTINCT bu_r.ord FROM {source} LEFT JOIN {parent} AS bu_p "
         "ON bu_p.{key} = {given} WHERE {given} IS NOT NULL AND bu_p.{key} IS NULL "
