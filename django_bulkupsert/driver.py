@@ -62,6 +62,15 @@ def copy_in(connection: Any, cursor: Any, statement: Fragment, data: bytes) -> i
     return int(cursor.rowcount)
 
 
+def run_bare(connection: Any, cursor: Any, statement: str) -> None:
+    """Run a statement without values, past what wraps or logs the queries of Django's cursor.
+
+    So a thread that is not the connection's may: to log a query Django opens another cursor.
+    """
+    with connection.wrap_database_errors:
+        cursor.cursor.execute(statement)
+
+
 def copy_out(
     connection: Any, cursor: Any, statement: Fragment, take: Callable[[bytes], object]
 ) -> None:

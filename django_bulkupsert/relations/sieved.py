@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..driver import run_bare
 from ..encode import Texts
 from ..errors import RowError
 from ..rows import Chunk
@@ -35,11 +36,11 @@ class SievedStaging(StagingRelation):
     def copy(self, chunk: Chunk, lines: bytes) -> None:
         """Send the lines of a chunk, but for those that are refused."""
         while chunk.count:
-            self.cursor.execute("SAVEPOINT bulkupsert_chunk")
+            run_bare(self.connection, self.cursor, "SAVEPOINT bulkupsert_chunk")
             try:
                 super().copy(chunk, lines)
             except RowError as error:
-                self.cursor.execute("ROLLBACK TO SAVEPOINT bulkupsert_chunk")
+                run_bare(self.connection, self.cursor, "ROLLBACK TO SAVEPOINT bulkupsert_chunk")
                 offset = error.index - chunk.start
                 self.reject(error.index, error, self._value(chunk, error))
                 before = _part(chunk, 0, offset)
@@ -49,7 +50,7 @@ class SievedStaging(StagingRelation):
                 lines = self.lines(chunk) if chunk.count else b""
             else:
                 chunk = _part(chunk, 0, 0)
-            self.cursor.execute("RELEASE SAVEPOINT bulkupsert_chunk")
+            run_bare(self.connection, self.cursor, "RELEASE SAVEPOINT bulkupsert_chunk")
 
     def _value(self, chunk: Chunk, error: RowError) -> str | None:
         for slot, held in zip(self.slots, chunk.texts, strict=True):
