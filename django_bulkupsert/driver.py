@@ -62,6 +62,16 @@ def copy_in(connection: Any, cursor: Any, statement: Fragment, data: bytes) -> i
     return int(cursor.rowcount)
 
 
+def session_zone(connection: Any) -> str | None:
+    """Return the session's time zone, which the server tells whenever it changes."""
+    own = connection.connection
+    if is_psycopg3:
+        zone: str | None = own.info.parameter_status("TimeZone")
+    else:
+        zone = own.get_parameter_status("TimeZone")
+    return zone
+
+
 def run_bare(connection: Any, cursor: Any, statement: str) -> None:
     """Run a statement without values, past what wraps or logs the queries of Django's cursor.
 

@@ -11,9 +11,11 @@ from typing import Any
 
 from .arrow import is_table
 from .arrow.source import ArrowSource
+from .chunks import Chunk, VerbatimChunk
 from .columns import Column
 from .csvs import CsvRows
 from .csvs.source import CsvSource
+from .csvs.verbatim import VerbatimBlock
 from .encode import Fault, Texts
 from .errors import RowError, RowFieldsError, RowTypeError, RowValueError
 from .fields import DatabaseDefault, Field
@@ -21,20 +23,6 @@ from .names import Model, Named, pk_fields
 from .readers import InstanceReader, Reader, reader_of
 from .sources import Source, Walk
 from .validation import validate
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Some rows of the input, encoded: one Texts per column that travels, in order."""
-
-    start: int
-    count: int
-    texts: list[Texts]
-
-    @property
-    def has_cells(self) -> bool:
-        """Whether a value is an expression, or one that only the driver can adapt."""
-        return any(texts.cells for texts in self.texts)
 
 
 @dataclass(frozen=True)
@@ -67,6 +55,9 @@ class SeenKeys:
         """See the keys of a chunk, unless they are too many to be kept in memory."""
         if not self.distinct:
             return
+        if isinstance(chunk, VerbatimChunk):  # what its texts are is not known here
+            self._forget()
+            return
         columns = [chunk.texts[place] for place in self.places]
         keys: Sequence[Any] = columns[0].values
         if len(columns) > 1:
@@ -78,8 +69,11 @@ class SeenKeys:
         self._count += len(keys)
         cells = any(texts.cells for texts in columns)
         if cells or len(self._seen) < self._count or self._count > MOST_SEEN:
-            self.distinct = False
-            self._seen.clear()
+            self._forget()
+
+    def _forget(self) -> None:
+        self.distinct = False
+        self._seen.clear()
 
 
 #: Keys that are kept to tell that each stands once; beyond, the server has to look.
@@ -113,21 +107,27 @@ class Rows:
         """How many of the rows encoded so far gave no primary key."""
         return self.count - self.with_pk
 
-    def _pk(self) -> int | None:
+    def _pk(self) -> Column | None:
         first = pk_fields(self.reader.model)[0]
-        places = [i for i, each in enumerate(self.reader.carried) if each.field == first]
-        return places[0] if places else None
+        return next((each for each in self.reader.carried if each.field == first), None)
 
     def pull(self, most: int | None) -> Any:
         """Return the next rows; see Source."""
         return self.source.pull(most)
 
+    def allow_verbatim(self) -> None:
+        """Have rows that the server reads as they stand, and just alike, pulled as they are."""
+        if not self.validates:
+            self.source.verbatim = self.reader.verbatim()
+
     def read(self, rows: Any) -> Block:
-        """Return the values of rows that were pulled.
+        """Return the values of rows that were pulled; of those that stay as they are, what is made.
 
         Raises:
             RowError: A row can't be taken, with its index.
         """
+        if isinstance(rows, VerbatimBlock):
+            return Block(rows, self.reader.made(len(rows)))
         columns = self.reader.read(rows, self.count)
         if self.validates:
             validate(self.reader, columns, self.count)
@@ -148,15 +148,20 @@ class Rows:
         aside = reader.aside
         texts: list[Texts] = []
         pk = reader.keep("pk", self._pk)
-        for i, (column, values) in enumerate(zip(reader.carried, block.columns, strict=True)):
+        carried: Sequence[Column] = reader.carried
+        defaulted = reader.defaulted
+        if isinstance(rows, VerbatimBlock):
+            carried, defaulted = rows.form.made, frozenset()  # nothing there is a default
+            self._see(rows, pk)
+        for column, values in zip(carried, block.columns, strict=True):
             flags: list[bool] = []
             given: Sequence[Any]
-            if column in reader.defaulted:
+            if column in defaulted:
                 flags = [type(item) is DatabaseDefault for item in values]
                 given = [None if flag else item for item, flag in zip(values, flags, strict=True)]
             else:
                 given = values
-            if i == pk:
+            if column is pk:
                 self.with_pk += len(given) - given.count(None)
             try:
                 encoded = column.encode(given, aside and partial(aside, column, start), pause)
@@ -186,7 +191,17 @@ class Rows:
         if self.objects is not None:
             self.objects.extend(rows)
         self.count += len(rows)
+        if isinstance(rows, VerbatimBlock):
+            return VerbatimChunk(start, len(rows), texts, rows.records, rows.form)
         return Chunk(start, len(rows), texts)
+
+    def _see(self, rows: VerbatimBlock, pk: Column | None) -> None:
+        """Note of rows that stay as they are what is sure: none is NULL where that isn't taken."""
+        given = [rows.form.columns[place] for place in rows.form.order]
+        if pk in given:
+            self.with_pk += len(rows)
+        if rows.has_nulls:
+            self.nullable.update(each for each in given if each.field.null)
 
 
 @contextmanager

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from .chunks import Chunk
+from .csvs.verbatim import VerbatimBlock
 from .drawn import DrawnValues
 from .encode import Fault
 from .errors import RowError, RowValueError
 from .fields import DatabaseDefault
 from .readers import Reader
 from .rejects import Rejects
-from .rows import Block, Chunk, Rows
+from .rows import Block, Rows
 from .sources import Source
 
 
@@ -90,10 +92,13 @@ class SievedRows(Rows):
     def _unstorable(self, block: Block, error: RowError) -> dict[int, RowError]:
         """Return the rows whose value of the field at fault can't be stored."""
         bad = {error.index - self.count: error}
-        names = [column.field.name for column in self.reader.carried]
+        carried = self.reader.carried
+        if isinstance(block.rows, VerbatimBlock):
+            carried = tuple(block.rows.form.made)
+        names = [column.field.name for column in carried]
         if error.field not in names:
             return bad
-        column = self.reader.carried[names.index(error.field)]
+        column = carried[names.index(error.field)]
         values = block.columns[names.index(error.field)]
         for offset in range(len(block.rows)):
             one = _picked(values, [offset])

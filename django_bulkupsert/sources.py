@@ -10,6 +10,7 @@ from django.db import models
 
 from .arrow import is_table
 from .csvs import CsvRows
+from .csvs.verbatim import Verbatim
 from .errors import OptionError, RowError
 
 #: Rows of one pull weigh this many bytes at most, as far as samples tell: a chunk of rows with
@@ -33,6 +34,8 @@ class Source:
         is_held: Whether pulling runs no code of the caller's: the rows are there already.
         sifts: Whether rows that can't be read are dropped, rather than refused.
         dropped: Those that the last pull dropped, by their offsets in it.
+        verbatim: What rows of a file have to be that are pulled as they stand there; None: they
+            are read.
     """
 
     first: Any = None
@@ -41,6 +44,7 @@ class Source:
     is_held = False
     sifts = False
     dropped: Mapping[int, RowError] = {}
+    verbatim: Verbatim | None = None
 
     def pull(self, most: int | None) -> Sequence[Any]:
         """Return the next rows, ``most`` at most, or fewer if they are heavy; none at the end.

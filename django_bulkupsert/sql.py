@@ -100,6 +100,19 @@ def raw(text: str) -> Fragment:
     return Fragment(text.replace("%", "%%"))
 
 
+def literal(text: str) -> Fragment:
+    """Return a text as SQL has it, for a statement that takes no parameters: COPY.
+
+    As an escape string, which means the same whatever the settings.
+
+    Raises:
+        ValueError: The text holds a NUL character.
+    """
+    if "\0" in text:
+        raise ValueError("an SQL text can't hold a NUL character")
+    return raw("E'" + text.replace("\\", "\\\\").replace("'", "''") + "'")
+
+
 @cache
 def _parsed(template: str) -> tuple[tuple[str, str | None], ...]:
     return tuple((text, name) for text, name, _, _ in Formatter().parse(template))

@@ -313,6 +313,54 @@ class CustomPk(models.Model):
     objects = BulkUpsertManager()
 
 
+class Listed(models.Model):
+    """Fields whose values may be sent as they stand in a file."""
+
+    key = models.IntegerField(unique=True)
+    small = models.SmallIntegerField(default=0)
+    positive = models.PositiveIntegerField(null=True)
+    big = models.BigIntegerField(null=True)
+    decimal = models.DecimalField(max_digits=6, decimal_places=2, null=True)
+    whole = models.DecimalField(max_digits=4, decimal_places=0, default=0)
+    float = models.FloatField(null=True)
+    boolean = models.BooleanField(null=True)
+    sure = models.BooleanField(default=False)
+    date = models.DateField(null=True)
+    moment = models.DateTimeField(null=True)
+    time = models.TimeField(null=True)
+    uuid = models.UUIDField(null=True)
+    short = models.CharField(max_length=4, default="x")
+    short_or_null = models.CharField(max_length=4, null=True)
+    text = models.TextField(null=True)
+    json = models.JSONField(null=True)
+    document = models.JSONField(default=int)
+    code = models.ForeignKey(Code, models.CASCADE, null=True, db_constraint=False)
+    touched = models.DateTimeField(auto_now=True)
+
+    objects = BulkUpsertManager()
+
+
+def turn() -> str | None:
+    """Return another text for each row, and sometimes none."""
+    at = Sometimes.turns
+    Sometimes.turns += 1
+    return None if at % 3 == 2 else f'"{at}",\n'
+
+
+class Sometimes(models.Model):
+    """Defaults that are called for each row."""
+
+    turns = 0
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    key = models.IntegerField(unique=True)
+    text = models.TextField(null=True)
+    turn = models.TextField(null=True, default=turn)
+    coded = models.ForeignKey(Code, models.CASCADE, default="x", db_constraint=False)
+
+    objects = BulkUpsertManager()
+
+
 class Everything(models.Model):
     """Every field class that Django ships."""
 

@@ -67,13 +67,15 @@ LEVELS = [
     ["relations.base", "relations.copy_errors", "relations.slots"],
     ["sieve"],
     ["rows"],
-    ["rejects", "validation"],
+    ["chunks", "rejects", "validation"],
     ["arrow.source", "csvs.source"],
     ["sources"],
     ["readers.__init__"],
     ["readers.arrow", "readers.csv"],
     ["readers.given", "readers.instances", "readers.updates"],
     ["readers.attributes", "readers.base", "readers.related"],
+    ["csvs.verbatim"],
+    ["csvs.patterns"],
     ["compiling.__init__"],
     ["compiling.row_expressions"],
     ["compiling.terms"],
@@ -87,7 +89,7 @@ LEVELS = [
     ["encode"],
     ["driver"],
     ["arrow.__init__", "csvs.__init__"],
-    ["sql", "errors", "result", "fields"],
+    ["sql", "errors", "result", "fields", "csvs.broken", "csvs.lines"],
 ]
 
 

@@ -32,7 +32,7 @@ from django_bulkupsert import (
     RowValueError,
     UnknownFieldError,
 )
-from django_bulkupsert.csvs import _split
+from django_bulkupsert.csvs.lines import Lines
 from django_bulkupsert.readers import related
 from tests.conftest import counts
 from tests.models import City, Code, Country, Everything, Product, ShowroomProduct
@@ -170,7 +170,7 @@ def test_lines_are_those_of_text_files(text, cuts):
     """However a text is cut, its lines are those that Python's own files give."""
     places = [0, *sorted(each for each in cuts if each < len(text)), len(text)]
     blocks = [text[a:b] for a, b in itertools.pairwise(places)]
-    assert list(_split(iter(blocks))) == list(io.StringIO(text, newline=""))
+    assert list(Lines(iter(blocks))) == list(io.StringIO(text, newline=""))
 
 
 def test_text_files_and_paths(tmp_path):

@@ -10,10 +10,10 @@ import pytest
 from django.db import DEFAULT_DB_ALIAS, IntegrityError, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
-from django_bulkupsert import DuplicateKeysError, RowError
+from django_bulkupsert import DuplicateKeysError, RowConstraintError, RowError
 
 from .conftest import run_threads
-from .models import Clocks, Code, Country, Everything, Nosy, Product
+from .models import City, Clocks, Code, Country, Everything, Nosy, Product
 
 ROWS = [{"sku": f"{i:03}", "stock": i} for i in range(50)]
 
@@ -35,6 +35,40 @@ class TestAutocommit:
             Code.objects.bulk_upsert(rows, strategy=strategy)
         assert Code.objects.count() == 1
         assert temporary_tables() == []
+
+    @pytest.mark.parametrize("kind", [list, iter])
+    @pytest.mark.parametrize("strategy", ["values", "unnest", "copy"])
+    def test_a_foreign_key_names_its_row(self, strategy, kind, temporary_tables):
+        """What Django has checked at the commit is told of its row, and nothing is written."""
+        country = Country.objects.create(code="DE")
+        City.objects.create(name="there", country=country)
+        rows = [
+            {"name": "a", "country_id": country.pk},
+            {"name": "there", "country_id": None},
+            {"name": "b", "country_id": country.pk + 1},
+        ]
+        with pytest.raises(RowConstraintError) as caught:
+            City.objects.bulk_upsert(kind(rows), unique_fields=["name"], strategy=strategy)
+        assert (caught.value.index, caught.value.field) == (2, "country")
+        assert caught.value.reason == "no row of tests.Country has this key"
+        assert City.objects.get().country == country
+        assert temporary_tables() == []
+        # A row that is there keeps its key, so that what is given for it is not asked for.
+        rows[2]["name"] = "there"
+        del rows[1]
+        result = City.objects.bulk_upsert(
+            kind(rows), unique_fields=["name"], ignore_conflicts=True, strategy=strategy
+        )
+        assert result.created == 1
+
+    def test_what_is_deferred_by_the_caller_stays_so(self):
+        """In a transaction of the caller's a parent may still come."""
+        with transaction.atomic():
+            City.objects.bulk_upsert(
+                [{"name": "a", "country_id": 7}], unique_fields=["name"], strategy="copy"
+            )
+            Country.objects.create(pk=7, code="DE")
+        assert City.objects.get().country_id == 7
 
     @pytest.mark.parametrize("strategy", ["values", "unnest", "copy"])
     def test_both_halves_or_none(self, strategy):

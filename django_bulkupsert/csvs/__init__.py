@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import gzip
-import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,16 +12,11 @@ from typing import IO, Any
 from django.utils.deconstruct import deconstructible
 
 from ..errors import OptionError
+from .lines import Lines, lines_of
 
 #: The columns that a file of rejected rows has before its own: they are no fields, so that the file
 #: can be read again as it is.
 REJECTED = ("rejected_line", "rejected_reason")
-
-#: What a file that was compressed by gzip begins with.
-GZIP = b"\x1f\x8b"
-
-#: Bytes that are read at a time.
-BLOCK_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
@@ -35,12 +28,16 @@ class CsvHeader:
         columns: The fields that the caller names for some of them; None: the column is left out.
         ignore_extra: Whether columns that are no field are left out.
         null: The text that stands for NULL.
+        delimiter: What stands between values.
+        quotechar: What stands around values that hold it.
     """
 
     names: tuple[str, ...]
     columns: tuple[tuple[str, str | None], ...]
     ignore_extra: bool
     null: str
+    delimiter: str
+    quotechar: str
 
 
 @dataclass(frozen=True)
@@ -139,27 +136,16 @@ class CsvRows:
         return isinstance(self.file, str | os.PathLike)
 
     @contextmanager
-    def text(self) -> Iterator[Iterator[str]]:
-        """Give the file's lines, as the csv module wants them; close what was opened here."""
+    def text(self) -> Iterator[Lines]:
+        """Give the file's lines; close what was opened here."""
         if isinstance(self.file, str | os.PathLike):
             with open(self.file, "rb") as opened:
-                yield self._lines(opened)
+                yield lines_of(opened, self.encoding)
             return
         if self._walked:
             raise OptionError("rows: this CsvRows was read already; make another of the file")
         self._walked = True
-        yield self._lines(self.file)
-
-    def _lines(self, file: Any) -> Iterator[str]:
-        start = file.read(BLOCK_BYTES)
-        if isinstance(start, str):
-            yield from _split(_blocks(start.removeprefix("\ufeff"), file))
-            return
-        if start.startswith(GZIP):
-            file = gzip.GzipFile(fileobj=io.BufferedReader(_Rest(start, file)))
-            start = file.read(BLOCK_BYTES)
-        decoder = codecs.getincrementaldecoder(self.encoding)()
-        yield from _split(_decoded(_blocks(start, file), decoder))
+        yield lines_of(self.file, self.encoding)
 
 
 def refuse_file(rows: Any, taken: str) -> None:
@@ -174,68 +160,3 @@ def refuse_file(rows: Any, taken: str) -> None:
     """
     if isinstance(rows, CsvRows):
         raise OptionError(f"{taken}, not CsvRows")
-
-
-def _blocks(start: Any, file: Any) -> Iterator[Any]:
-    """Give what a file holds, of which the start was read already."""
-    while start:
-        yield start
-        start = file.read(BLOCK_BYTES)
-
-
-def _decoded(blocks: Iterator[bytes], decoder: codecs.IncrementalDecoder) -> Iterator[str]:
-    """Give the texts of blocks; where bytes are none of the encoding's, first what is before them.
-
-    So it can be said on which line they are.
-    """
-    for block in blocks:
-        before = decoder.getstate()
-        try:
-            text = decoder.decode(block)
-        except UnicodeDecodeError as error:
-            # What is at fault may have begun in the block before.
-            good = max(0, len(block) - (len(error.object) - error.start))
-            decoder.setstate(before)
-            yield decoder.decode(block[:good])
-            raise
-        yield text
-    yield decoder.decode(b"", True)  # which refuses half a character
-
-
-def _split(blocks: Iterator[str]) -> Iterator[str]:
-    """Give lines with their ends: those that a text file's lines have, and no other character.
-
-    An end may be cut in two by a block's.
-    """
-    held: list[str] = []
-    try:
-        for block in blocks:
-            held.append(block)
-            if not ("\n" in block or "\r" in block):
-                continue
-            text = "".join(held)
-            lines = list(io.StringIO(text, newline=""))
-            held = [] if text.endswith("\n") else [lines.pop()]  # after a "\r" may come a "\n"
-            yield from lines
-    except UnicodeDecodeError:
-        if "".join(held).endswith("\r"):  # no "\n" comes
-            yield "".join(held)
-        raise
-    yield from io.StringIO("".join(held), newline="")
-
-
-class _Rest(io.RawIOBase):
-    """A file of bytes of which the start was read already; only to be read on."""
-
-    def __init__(self, start: bytes, file: Any) -> None:
-        self._start = start
-        self._file = file
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        data = self._start[: len(buffer)] or self._file.read(len(buffer))
-        self._start = self._start[len(buffer) :]
-        buffer[: len(data)] = data
-        return len(data)

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import csv
-import zlib
+import io
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from gzip import BadGzipFile
 from typing import Any
 
 from ..errors import CsvError, RowFieldsError, listing
 from ..sources import Source, Walk
 from . import CsvBlock, CsvHeader, CsvRows
+from .broken import ENDLESS, UNREADABLE, is_open, is_stray, reason_of
+from .verbatim import Verbatim, VerbatimBlock
 
-#: What reading a file raises if it is not what it should be: not of its encoding, not CSV, or not
-#: all of it.
-UNREADABLE = (UnicodeError, csv.Error, EOFError, zlib.error, BadGzipFile)
+#: Characters of rows that are sent at a time as they stand; see docs/performance.rst
+#: (benchmarks/files.py).
+VERBATIM_CHARS = 512 * 1024
 
-#: What is wrong with a broken row that can't be dropped.
-ENDLESS = "where this row ends can't be told, so no row after it can be read"
+#: Rows that are read first, where the others may be sent as they stand.
+FIRST_ROWS = 100
+
+#: Pulls for which rows are read at most, before it is tried again whether they can be sent so.
+MOST_PAUSE = 16
 
 #: Rows that are read at a time where they are looked for.
 BLOCK_ROWS = 1_000
@@ -39,18 +43,28 @@ class CsvSource(Source):
 
     def __init__(self, rows: CsvRows, *, sifts: bool = False) -> None:
         self.sifts = sifts
+        self.is_held = rows.is_path or _runs_no_code(rows.file)
         self._delimiter, self._quote = rows.delimiter, rows.quotechar
         self._opened = ExitStack()
         self._text: list[str] = []  # the lines of the row at hand, if rows are sifted
+        self._doubt: CsvError | None = None  # whether the rows end where they seem to
         # Where a row does not begin on the line after the one before began: its index, its line.
-        self._places, self._lines = array("q"), array("q")
+        self._places, self._starts = array("q"), array("q")
+        # The header is no row, and a row's line is 2 ahead of it.
+        self._index, self._line, self._ahead = -1, 0, 2
+        self._passed = 0  # lines that the reader has not seen
         self._pulled = 0
+        # Rows that were taken, and how many of them were pulled.
+        self._taken: VerbatimBlock | None = None
+        self._at = 0
+        self._wait, self._pause = 0, 1
         try:
-            lines = self._opened.enter_context(rows.text())
-            if sifts:
-                lines = self._noted(lines)
+            self._text_lines = self._opened.enter_context(rows.text())
             self._reader = csv.reader(
-                lines, delimiter=rows.delimiter, quotechar=rows.quotechar, strict=True
+                self._noted(self._text_lines) if sifts else self._text_lines,
+                delimiter=rows.delimiter,
+                quotechar=rows.quotechar,
+                strict=True,
             )
             self._records = self._checked()
             self.names = self._header()
@@ -60,55 +74,63 @@ class CsvSource(Source):
             raise
         self.is_empty = self._walk.is_empty
         columns = tuple(rows.columns.items())
-        self.first = CsvHeader(self.names, columns, rows.ignore_extra, rows.null)
+        self.first = CsvHeader(
+            self.names, columns, rows.ignore_extra, rows.null, rows.delimiter, rows.quotechar
+        )
 
     def _checked(self) -> Iterator[list[str] | _Broken]:
         """Give the header and the rows; blank lines are none."""
         reader = self._reader
-        line, index, ahead = 0, -1, 2  # the header is no row, and a row's line is 2 ahead of it
-        doubt: CsvError | None = None
         try:
             while True:
                 record: list[str] | _Broken | None
                 try:
                     record = next(reader, None)
                 except csv.Error as error:
-                    if index < 0 or not self._is_one_line(error):
+                    if self._index < 0 or not self._is_one_line(error):
                         raise
-                    record = _Broken(_reason(error), self._text[0].rstrip("\r\n"))
+                    record = _Broken(reason_of(error), self._text[0].rstrip("\r\n"))
                 if record is None:
                     break
-                if doubt is not None and self._quote in "".join(self._text):
-                    raise doubt
+                if self._doubt is not None and self._quote in "".join(self._text):
+                    raise self._doubt
                 if isinstance(record, _Broken) and self._may_go_on(record.text):
-                    doubt = CsvError(reader.line_num, f"{record.reason}; {ENDLESS}")
+                    self._doubt = CsvError(self._read, f"{record.reason}; {ENDLESS}")
                 self._text.clear()
-                start, line = line + 1, reader.line_num
-                if not record:
-                    continue
-                if start != index + ahead:
-                    self._places.append(index)
-                    self._lines.append(start)
-                    ahead = start - index
-                index += 1
-                yield record
+                start, self._line = self._line + 1, self._read
+                if record:
+                    self._begin(start)
+                    yield record
         except UNREADABLE as error:
-            at, reason = max(reader.line_num, line + 1), _reason(error)
-            if _is_open(error):
-                at = line + 1  # where a quote was opened tells more than where the file ended
+            at, reason = max(self._read, self._line + 1), reason_of(error)
+            if is_open(error):
+                at = self._line + 1  # where a quote was opened tells more than where the file ended
             elif isinstance(error, UnicodeError):
-                at = reader.line_num + 1  # the line never came
-            elif self.sifts and _is_stray(error):
+                at = self._read + 1  # the line never came
+            elif self.sifts and is_stray(error):
                 reason += f"; {ENDLESS}"
             raise CsvError(at, reason) from error
         finally:
             self.close()
 
+    @property
+    def _read(self) -> int:
+        """How many lines were read."""
+        return self._reader.line_num + self._passed
+
+    def _begin(self, line: int) -> None:
+        """Note the line on which the next row begins."""
+        if line != self._index + self._ahead:
+            self._places.append(self._index)
+            self._starts.append(line)
+            self._ahead = line - self._index
+        self._index += 1
+
     def _is_one_line(self, error: csv.Error) -> bool:
         """Whether a broken row may be dropped: it is a line, each of whose quotes has another."""
         return (
             self.sifts
-            and _is_stray(error)
+            and is_stray(error)
             and len(self._text) == 1
             and self._text[0].count(self._quote) % 2 == 0
         )
@@ -125,7 +147,7 @@ class CsvSource(Source):
             is_open = (is_open or opens) and not ends
         return is_open
 
-    def _noted(self, lines: Iterator[str]) -> Iterator[str]:
+    def _noted(self, lines: Iterable[str]) -> Iterator[str]:
         for line in lines:
             self._text.append(line)
             yield line
@@ -156,6 +178,12 @@ class CsvSource(Source):
             RowFieldsError: A row has more values than the header, or fewer; unless rows are sifted.
             CsvError: The file can't be read.
         """
+        if self.verbatim is not None and most is not None:
+            block = self._as_they_stand(self.verbatim, most)
+            if block is not None:
+                return block
+            if not self._pulled:
+                most = min(most, FIRST_ROWS)
         records = self._walk.pull(most)
         self.is_done = self._walk.is_done
         self.dropped = {}
@@ -175,15 +203,67 @@ class CsvSource(Source):
         self._pulled += len(records) + len(self.dropped)
         return CsvBlock(len(records), list(zip(*records, strict=True)))
 
-    def picked(self, rows: Any, offsets: Sequence[int]) -> CsvBlock:
+    def _as_they_stand(self, form: Verbatim, most: int) -> VerbatimBlock | None:
+        """Return the next rows if all can be sent as they stand, else None.
+
+        Where they can't be, some more are read before that is tried again.
+        """
+        block = self._taken
+        if block is None or self._at == len(block):
+            # The first row was read with the header; and which row a line belongs to must be clear.
+            if not self._pulled or self._doubt is not None or self._wait:
+                self._wait = max(0, self._wait - 1)
+                return None
+            text, begun = self._whole(self._text_lines.take(VERBATIM_CHARS))
+            block = form.block(text) if text else None
+            self._text_lines.give_back(text + begun if block is None else begun)
+            if block is None:
+                self._wait, self._pause = self._pause, min(2 * self._pause, MOST_PAUSE)
+                return None
+            self._pause = 1
+            self._taken, self._at = block, 0
+        block = block.part(self._at, self._at + most)
+        self._at += len(block)
+        self._pass(block)
+        self.dropped = {}
+        return block
+
+    def _whole(self, text: str) -> tuple[str, str]:
+        """Return the part of some lines that is whole rows, and the row that is begun, if any."""
+        end = len(text)
+        is_open = text.count(self._quote) % 2
+        while is_open and end:
+            before = text.rfind("\n", 0, end - 1) + 1
+            is_open = (is_open + text.count(self._quote, before, end)) % 2
+            end = before
+        return text[:end], text[end:]
+
+    def _pass(self, block: VerbatimBlock) -> None:
+        """Note on which lines rows begin that the reader doesn't see."""
+        count = len(block)
+        if block.heights is None:
+            self._begin(self._line + 1)
+            self._index += count - 1
+            self._line += count
+            self._passed += count
+        else:
+            for height in block.heights:
+                self._begin(self._line + 1)
+                self._line += height
+                self._passed += height
+        self._pulled += count
+
+    def picked(self, rows: Any, offsets: Sequence[int]) -> Any:
         """Return some of the rows of a block."""
+        if isinstance(rows, VerbatimBlock):
+            return rows.picked(offsets)
         columns = [[column[offset] for offset in offsets] for column in rows.columns]
         return CsvBlock(len(offsets), columns)
 
     def line(self, index: int) -> int:
         """Return the line, from 1, on which a row begins."""
         at = bisect_right(self._places, index) - 1
-        return index + 2 if at < 0 else self._lines[at] + index - self._places[at]
+        return index + 2 if at < 0 else self._starts[at] + index - self._places[at]
 
     def close(self) -> None:
         """Let go of what was opened."""
@@ -202,28 +282,10 @@ class _Broken(list[str]):
         return True  # or it would be a blank line
 
 
-def _is_open(error: Exception) -> bool:
-    """Whether the file ended within quotes."""
-    return isinstance(error, csv.Error) and "unexpected end of data" in str(error)
-
-
-def _is_long(error: Exception) -> bool:
-    """Whether a value is longer than the csv module takes."""
-    return isinstance(error, csv.Error) and "field larger than field limit" in str(error)
-
-
-def _is_stray(error: Exception) -> bool:
-    """Whether something stands where it can't."""
-    return isinstance(error, csv.Error) and not (_is_open(error) or _is_long(error))
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return f"not {error.encoding}: {error.reason}; pass the file's encoding"
-    if isinstance(error, EOFError | zlib.error | BadGzipFile):
-        return "the compressed file is damaged, or cut short"
-    if _is_long(error):
-        return f"{error}; csv.field_size_limit() raises it"
-    if _is_open(error):
-        return "a quote that is opened in this row is never closed"
-    return str(error)
+def _runs_no_code(file: Any) -> bool:
+    """Whether an open file is one of Python's own, so that reading it can't query."""
+    if type(file) is io.TextIOWrapper:
+        file = file.buffer
+    if type(file) in (io.BufferedReader, io.BufferedRandom):
+        file = file.raw
+    return type(file) in (io.FileIO, io.BytesIO, io.StringIO)

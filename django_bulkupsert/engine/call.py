@@ -18,6 +18,7 @@ from django.db import (
 )
 
 from .. import server
+from ..chunks import Chunk
 from ..driver import Diagnostics, diagnostics
 from ..errors import OptionError
 from ..plans.base import Plan
@@ -33,7 +34,7 @@ from ..relations import (
     find_fault,
     slots_of,
 )
-from ..rows import Chunk, Rows
+from ..rows import Rows
 from ..sql import Fragment, identifier
 from ..statements.update import Update
 from ..statements.upsert import Upsert
@@ -121,7 +122,9 @@ class Call(Generic[PlanT, ResultT]):
         """Write the rows that a staging table holds."""
         try:
             with self._atomic():
-                return self.merge(cursor, staging)
+                result = self.merge(cursor, staging)
+                self._check_deferred(cursor)
+                return result
         except IntegrityError as error:
             self.blame(error, staging)
             raise
@@ -132,6 +135,11 @@ class Call(Generic[PlanT, ResultT]):
             self.blame_key(error, staging)
             raise
 
+    def _check_deferred(self, cursor: Any) -> None:
+        """Check what is deferred to a commit that comes next, while rows can still be asked."""
+        if self.connection.commit_on_exit and len(self.connection.savepoint_ids) == 1:
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+
     def load(self, sink: Sink, rows: Sequence[Any] = ()) -> None:
         """Send all of the input, chunk by chunk; each is encoded while the last one is sent.
 
@@ -140,6 +148,7 @@ class Call(Generic[PlanT, ResultT]):
             rows: The rows that were pulled already.
         """
         source = self.source
+        source.allow_verbatim()
         with Loading(sink) as loading:
             while True:
                 # What runs no code of the caller's, which might query, goes on beside the sending.

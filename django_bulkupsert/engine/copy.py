@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from django.db import (
 )
 
 from .. import server
+from ..chunks import Chunk, VerbatimChunk, csv_indexes, csv_lines
 from ..columns import Column
 from ..driver import copy_in, diagnostics
 from ..encode import Texts, copy_lines
@@ -32,9 +33,10 @@ from ..names import Model
 from ..plans.copy import CopyOptions, CopyPlan
 from ..plans.kept import planned
 from ..relations.copy_errors import located
-from ..rows import Chunk, Rows, open_rows, told_by_line
+from ..relations.staging import TEXT
+from ..rows import Rows, open_rows, told_by_line
 from ..sources import check_rows
-from ..sql import comma, compose, unqualified
+from ..sql import Fragment, comma, compose, unqualified
 from .call import Call
 from .progress import Progress
 
@@ -139,18 +141,34 @@ class CopyCall(Call[CopyPlan, int]):
         Raises:
             RowExpressionError: It holds what COPY can't carry.
         """
-        for slot, texts in zip(self.slots, chunk.texts, strict=True):
+        columns = [slot.column for slot in self.slots]
+        if isinstance(chunk, VerbatimChunk):
+            columns = list(chunk.form.made)
+        for column, texts in zip(columns, chunk.texts, strict=True):
             if texts.cells:
                 raise RowExpressionError(
                     chunk.start + min(texts.cells),
-                    slot.column.field.name,
+                    column.field.name,
                     "SQL, or what only the driver can adapt, which COPY can't carry; "
                     "bulk_upsert() takes it",
                 )
 
 
-#: Some columns of a chunk as they are sent: the columns, the positions of the rows, the lines.
-Lines = tuple[Sequence[Column], Sequence[int], bytes]
+@dataclass(frozen=True)
+class Lines:
+    """Some rows of a chunk as they are sent.
+
+    Attributes:
+        columns: The columns that they give.
+        indexes: The position in the input of each line.
+        data: The lines.
+        options: Those of COPY.
+    """
+
+    columns: Sequence[Column]
+    indexes: Sequence[int]
+    data: bytes
+    options: Fragment = TEXT
 
 
 class TableSink:
@@ -178,6 +196,8 @@ class TableSink:
 
     def lines(self, chunk: Chunk) -> list[Lines]:
         """Return the chunk's rows, those together that give the same columns."""
+        if isinstance(chunk, VerbatimChunk):
+            return [self._verbatim(chunk)]
         columns: list[tuple[Column, Texts]] = []
         left: list[Sequence[bool]] = []  # per column, which rows leave it to the database
         none: list[bool] = [False] * chunk.count
@@ -213,7 +233,15 @@ class TableSink:
         if not columns:
             raise OptionError("the rows give no column to send; bulk_upsert() inserts them")
         texts = [each for _, each in columns]
-        return [column for column, _ in columns], indexes, copy_lines(texts)
+        return Lines([column for column, _ in columns], indexes, copy_lines(texts))
+
+    def _verbatim(self, chunk: VerbatimChunk) -> Lines:
+        """Return rows as they stand in a file, each with the values that all have."""
+        form = chunk.form
+        columns = [*form.sent(form.columns), *(column for column, _ in self.constants)]
+        rows = chunk.rows([texts.values[0] for _, texts in self.constants])
+        options = form.options([column.name for column in form.columns])
+        return Lines(columns, csv_indexes(rows, chunk.start), csv_lines(rows), options)
 
     def copy(self, _chunk: Chunk, lines: list[Lines]) -> None:
         """Send the lines of a chunk; touches nothing but the connection.
@@ -222,20 +250,21 @@ class TableSink:
             RowError: The server can't take a row.
         """
         plan = self.call.plan
-        for columns, indexes, data in lines:
+        for each in lines:
             statement = compose(
-                "COPY {table} ({names}) FROM STDIN (FORMAT text, ENCODING 'UTF8')",
+                "COPY {table} ({names}) FROM STDIN ({options})",
                 table=plan.table,
-                names=comma(column.name for column in columns),
+                names=comma(column.name for column in each.columns),
+                options=each.options,
             )
             try:
-                self.written += copy_in(self.call.connection, self.cursor, statement, data)
+                self.written += copy_in(self.call.connection, self.cursor, statement, each.data)
             except (DataError, IntegrityError) as error:
                 fields = {
                     field.column or "": field for field in plan.model._meta.local_concrete_fields
                 }
                 named = unqualified(plan.table).plain()[1:-1].replace('""', '"')
-                fault = located(error, named, fields, indexes)
+                fault = located(error, named, fields, each.indexes)
                 if fault is None:
                     raise
                 raise fault from error

@@ -30,6 +30,12 @@ def one_of(columns: Sequence[Column]) -> Column | None:
     return columns[0] if len(columns) == 1 else None
 
 
+def no_row(column: Column) -> str:
+    """Say that a row points to none."""
+    label = column.field.related_model._meta.label  # type: ignore[union-attr]
+    return f"no row of {label} has this key"
+
+
 #: Keys that DuplicateKeysError lists.
 MOST_KEYS = 10
 
@@ -39,6 +45,12 @@ class Faults(Call[UpsertPlan, UpsertResult]):
 
     def upsert(self, relation: Relation, part: bool | None) -> Upsert:
         """Return the statement of a part of the rows."""
+        raise NotImplementedError
+
+    def first_orphan(
+        self, cursor: Any, over: Upsert, name: str | None
+    ) -> tuple[Column | None, int | None]:
+        """Return a foreign key's column, by its name, and the first row that points to none."""
         raise NotImplementedError
 
     def duplicates(self, cursor: Any, upsert: Upsert) -> DuplicateKeysError:
@@ -119,6 +131,12 @@ class Faults(Call[UpsertPlan, UpsertResult]):
             if index is not None:
                 name = None if column is None else column.field.name
                 raise RowConstraintError(index, name, found.message or str(error)) from error
+        if found.sqlstate == "23503" and not found.context:
+            column, index = None, None
+            with suppress(DatabaseError), self.connection.cursor() as cursor:
+                column, index = self.first_orphan(cursor, over, found.constraint)
+            if column is not None and index is not None:
+                raise RowConstraintError(index, column.field.name, no_row(column)) from error
         for column, reason, new in self.null_reasons(error, over):
             index = None
             with suppress(DatabaseError), self.connection.cursor() as cursor:

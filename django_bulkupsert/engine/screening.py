@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,6 @@ from ..relations import StagingRelation
 from ..statements.questions import duplicates, nulls
 from ..statements.screens import (
     checks,
-    constrained,
     has_before_triggers,
     losers,
     mark,
@@ -24,7 +23,7 @@ from ..statements.screens import (
     unchecked,
 )
 from ..statements.upsert import Upsert
-from .faults import one_of
+from .faults import no_row, one_of
 from .upsert import UpsertCall
 
 #: Keys that stand twice, of which the rows are told at a time.
@@ -169,15 +168,6 @@ class ScreeningCall(UpsertCall):
             some = some or bool(ordinals and target in upsert.slot_of)
         return some
 
-    def foreign_keys(self, cursor: Any, upsert: Upsert) -> Iterator[tuple[Column, Column]]:
-        """Give the foreign keys that rows bring and the table has, and what they point to."""
-        constrained(self.plan.table).execute(cursor)
-        there = {name for (name,) in cursor.fetchall()}
-        for column in upsert.slot_of:
-            field: Any = column.field
-            if field.is_relation and field.column in there:
-                yield column, self.plan.column(field.target_field)
-
     def take_out(
         self, cursor: Any, staging: StagingRelation, ordinals: Sequence[int], why: Why
     ) -> None:
@@ -204,8 +194,7 @@ class ScreeningCall(UpsertCall):
 
 def no_parent(column: Column) -> Why:
     """Return why a row is left out that points to none."""
-    label = column.field.related_model._meta.label  # type: ignore[union-attr]
-    return Why(column, f"no row of {label} has this key", "23503")
+    return Why(column, no_row(column), "23503")
 
 
 def firsts(cursor: Any) -> list[int]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import Any
 
-from django.db import IntegrityError, models
+from django.db import DatabaseError, IntegrityError, models
 from django.db.transaction import atomic, mark_for_rollback_on_error
 
 from ..arrow import refuse_table
+from ..chunks import Chunk
 from ..compiling import RowExpressions
 from ..csvs import CsvRows
 from ..csvs.source import CsvSource
@@ -18,9 +19,9 @@ from ..errors import OptionError, RowConstraintError
 from ..plans.kept import planned
 from ..plans.update import UpdateOptions, UpdatePlan
 from ..readers.base import described
-from ..relations import Relation
+from ..relations import Relation, StagingRelation
 from ..result import ReturnedRow, UpdateResult
-from ..rows import Chunk, Rows, told_by_line
+from ..rows import Rows, told_by_line
 from ..sources import Walk
 from ..statements.update import Update
 from .call import Call
@@ -144,13 +145,20 @@ class UpdateCall(Call[UpdatePlan, UpdateResult]):
         # What is neither was held back: by where, a trigger, or another call that came first.
         return UpdateResult(written, unchanged, max(matched - unchanged - written, 0), rows)
 
-    def blame(self, error: IntegrityError, _relation: Relation) -> None:
+    def blame(self, error: IntegrityError, relation: Relation) -> None:
         """Raise the error that names the row that a NOT NULL constraint refuses."""
         found = self.null_refused(error)
         if found is None:
             return
-        for column, index in self.source.first_null.items():
-            if column.field.column == found.column:
-                raise RowConstraintError(
-                    index, column.field.name, "None, where the column takes no NULL"
-                ) from error
+        for slot in self.slots:
+            column = slot.column
+            if slot.is_flag or column.field.column != found.column:
+                continue
+            index = self.source.first_null.get(column)
+            if index is None and isinstance(relation, StagingRelation):
+                with suppress(DatabaseError), self.connection.cursor() as cursor:
+                    relation.first_null(slot).execute(cursor)
+                    index = cursor.fetchone()[0]
+            if index is not None:
+                reason = "None, where the column takes no NULL"
+                raise RowConstraintError(index, column.field.name, reason) from error

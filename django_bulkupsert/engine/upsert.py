@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from operator import itemgetter
@@ -11,17 +11,19 @@ from typing import Any
 from django.db import ProgrammingError, transaction
 from django.db.backends.postgresql.psycopg_any import IsolationLevel
 
+from ..chunks import Chunk
 from ..columns import Column
 from ..marks import Marks
 from ..plans.upsert import UpsertPlan
 from ..relations import Relation, TransformedRelation
 from ..result import STATUSES, ReturnedRow, Status, UpsertResult
-from ..rows import Chunk, Rows, SeenKeys
+from ..rows import Rows, SeenKeys
 from ..server import created_by, has_citus
 from ..sql import Fragment
 from ..statements.matched import MatchedUpsert
 from ..statements.over import Over
 from ..statements.questions import lock_table, stored_rows
+from ..statements.screens import constrained, orphans
 from ..statements.upsert import Upsert
 from .bound import Bound
 from .faults import Faults
@@ -151,6 +153,36 @@ class UpsertCall(Faults):
             and not relation.exact_types
             and not has_citus(self.connection),
         }
+
+    def foreign_keys(
+        self, cursor: Any, upsert: Upsert, name: str | None = None
+    ) -> Iterator[tuple[Column, Column]]:
+        """Give the foreign keys that rows bring and the table has, and what they point to.
+
+        Args:
+            cursor: The cursor.
+            upsert: The rows.
+            name: The name of the constraint that is asked for; None: of all.
+        """
+        constrained(self.plan.table).execute(cursor)
+        there = {column for column, named in cursor.fetchall() if name in (None, named)}
+        for column in upsert.slot_of:
+            field: Any = column.field
+            if field.is_relation and field.column in there:
+                yield column, self.plan.column(field.target_field)
+
+    def first_orphan(
+        self, cursor: Any, over: Upsert, name: str | None
+    ) -> tuple[Column | None, int | None]:
+        """Return the first row that points to none, and the foreign key; see Faults."""
+        for column, target in self.foreign_keys(cursor, over, name or ""):
+            # A row that is there keeps its key, unless the key is updated.
+            new = column not in self.bound.write.updates
+            over.execute(cursor, orphans(over, column, target, new=new))
+            row = cursor.fetchone()
+            if row is not None:
+                return column, row[0]
+        return None, None
 
     def _transformed(self, relation: Relation) -> Relation:
         """Return the rows as the transforms leave them."""

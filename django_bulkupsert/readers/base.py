@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from django.db import models
 
 from ..columns import UNFIT, Column
+from ..csvs.verbatim import Verbatim
 from ..encode import Fault, Texts
 from ..errors import OptionError, RowTypeError, RowValueError, UnsavedRelatedError
 from ..fields import (
@@ -133,6 +134,14 @@ class Reader:
     def is_plain(self, rows: Sequence[Any]) -> bool:  # noqa: ARG002
         """Whether reading these rows is sure to run no code of the caller's."""
         return False
+
+    def verbatim(self) -> Verbatim | None:
+        """Return what rows of a file have to be that are sent as they stand; None: all are read."""
+        return None
+
+    def made(self, count: int) -> list[Sequence[Any]]:  # noqa: ARG002
+        """Return the values that are made for each of so many rows, column by column."""
+        return []
 
     def held(self, rows: Any, offset: int, name: str) -> Any:  # noqa: ARG002
         """Return what a row holds for what is called so; None, if that is not known."""

@@ -7,10 +7,13 @@ from typing import Any
 
 from ..columns import Column
 from ..csvs import REJECTED, CsvBlock, CsvHeader
+from ..csvs.patterns import keeps_empty
 from ..csvs.values import CsvValues
+from ..csvs.verbatim import Verbatim, VerbatimBlock, is_possible, reads_naive_alike
 from ..errors import OptionError, UnknownFieldError, listing
 from ..fields import Field
 from ..names import Model, Named, find, nearest
+from .base import Reader
 from .given import GivenReader
 from .related import RelatedKeys
 from .updates import UpdateReader
@@ -30,7 +33,16 @@ class CsvReader(GivenReader):
         return not self._asks
 
     def _held(self, rows: Any, offset: int, at: int) -> Any:
+        if isinstance(rows, VerbatimBlock):  # what is made for them is not held
+            return None
         return rows.columns[self.places[at]][offset]
+
+    def verbatim(self) -> Verbatim | None:
+        """Return what rows have to be that are sent as they stand; see Reader."""
+        if self.asked:
+            return None
+        found = [(self.places[i], self.names[i]) for i in self.kept]
+        return verbatim(self, self.header, found)
 
     def _columns(self, rows: Any, start: int) -> list[Sequence[Any]]:
         return [
@@ -63,6 +75,10 @@ class CsvUpdateReader(UpdateReader):
             each: RelatedKeys(each, alias) for _, each in self.named if each.path is not None
         }
 
+    def verbatim(self) -> Verbatim | None:
+        """Return what rows have to be that are sent as they stand; see Reader."""
+        return verbatim(self, self.header, self.named)
+
     def attributes_of(self, rows: Any, start: int) -> list[Sequence[Any]]:
         """Return the values of each carried column; see UpdateReader."""
         columns: list[Sequence[Any]] = []
@@ -71,6 +87,24 @@ class CsvUpdateReader(UpdateReader):
             finder = self.finders.get(named)
             columns.append(column if finder is None else finder.keys(column, start))
         return columns
+
+
+def verbatim(
+    reader: Reader, header: CsvHeader, found: Sequence[tuple[int, Named]]
+) -> Verbatim | None:
+    """Return what rows of a file have to be that are sent as they stand; None: all are read.
+
+    Args:
+        reader: What else would read them.
+        header: The file's.
+        found: Of each column that travels: its place in the file, and its name.
+    """
+    if not (found and is_possible(header)) or any(named.path is not None for _, named in found):
+        return None
+    naive = reads_naive_alike(reader.carried[0].connection)
+    at = {place: i for i, (place, _) in enumerate(found)}
+    places = [at.get(place) for place in range(len(header.names))]
+    return reader.keep(("verbatim", naive), lambda: Verbatim(header, places, reader.carried, naive))
 
 
 def values(rows: CsvBlock, place: int, named: Named, null: str, start: int) -> CsvValues:
@@ -85,9 +119,7 @@ def values(rows: CsvBlock, place: int, named: Named, null: str, start: int) -> C
         start: The index of the block's first row.
     """
     texts: Sequence[str | None] = rows.columns[place] if rows.count else ()
-    field = named.field
-    keeps = null == "" and field.empty_strings_allowed and not field.null
-    if null in texts and not keeps:
+    if null in texts and not keeps_empty(named.field, null):
         texts = [None if text == null else text for text in texts]
     return CsvValues(texts, named.leaf, start)
 

@@ -19,6 +19,7 @@ from ..fields import (
     has_own_pre_save,
     is_clock,
     is_generated,
+    makes_keys,
     related_key,
 )
 from ..names import Model, Named, named_all
@@ -116,8 +117,7 @@ class GivenReader(Reader):
         """Return the values of each carried column."""
         read = self._columns(rows, start)
         columns = [self._related(self.names[i], read[i], start) for i in self.kept]
-        for field in self.calls:
-            columns.append([field.get_default() for _ in range(len(rows))])
+        columns += self.made(len(rows))
         self._keys(columns)
         if self.asked:
             names = [each.field.attname for each in self.carried]
@@ -126,6 +126,17 @@ class GivenReader(Reader):
                 for row in zip(*columns, strict=True)
             ]
             self._ask(columns, scratch, start)
+        return columns
+
+    def made(self, count: int) -> list[Sequence[Any]]:
+        """Return what callable defaults return for each row; see Reader."""
+        columns: list[Sequence[Any]] = []
+        for field in self.calls:
+            values = [field.get_default() for _ in range(count)]
+            if field.primary_key and makes_keys(field):
+                ask: Any = field
+                values = [ask.get_pk_value_on_save(None) if key is None else key for key in values]
+            columns.append(values)
         return columns
 
     def _related(self, named: Named, values: Sequence[Any], start: int) -> Sequence[Any]:

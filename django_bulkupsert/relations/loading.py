@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Protocol
 
-from ..rows import Chunk
+from ..chunks import Chunk
 
 
 class Sink(Protocol):

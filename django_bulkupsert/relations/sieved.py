@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..chunks import Chunk, VerbatimChunk
 from ..driver import run_bare
-from ..encode import Texts
 from ..errors import RowError
-from ..rows import Chunk
 from .slots import Slot
 from .staging import StagingRelation
 
@@ -43,26 +42,21 @@ class SievedStaging(StagingRelation):
                 run_bare(self.connection, self.cursor, "ROLLBACK TO SAVEPOINT bulkupsert_chunk")
                 offset = error.index - chunk.start
                 self.reject(error.index, error, self._value(chunk, error))
-                before = _part(chunk, 0, offset)
+                before = chunk.part(0, offset)
                 if before.count:  # the server has read these
                     super().copy(before, self.lines(before))
-                chunk = _part(chunk, offset + 1, chunk.count)
+                chunk = chunk.part(offset + 1, chunk.count)
                 lines = self.lines(chunk) if chunk.count else b""
             else:
-                chunk = _part(chunk, 0, 0)
+                chunk = chunk.part(0, 0)
             run_bare(self.connection, self.cursor, "RELEASE SAVEPOINT bulkupsert_chunk")
 
     def _value(self, chunk: Chunk, error: RowError) -> str | None:
-        for slot, held in zip(self.slots, chunk.texts, strict=True):
-            if slot.column.field.name == error.field and not slot.is_flag:
-                return held.values[error.index - chunk.start]
+        offset = error.index - chunk.start
+        carried = [i for i, slot in enumerate(self.slots) if not slot.is_flag]
+        for at, place in enumerate(carried):
+            if self.slots[place].column.field.name == error.field:
+                if isinstance(chunk, VerbatimChunk):
+                    return chunk.value(offset, at)
+                return chunk.texts[place].values[offset]
         return None
-
-
-def _part(chunk: Chunk, low: int, high: int) -> Chunk:
-    """Return some of a chunk's rows, without what COPY can't carry."""
-    texts_ = [
-        Texts(held.values[low:high], held.nulls, held.escape, held.quote, sure=held.sure)
-        for held in chunk.texts
-    ]
-    return Chunk(chunk.start + low, high - low, texts_)

@@ -10,15 +10,18 @@ from typing import Any
 
 from django.db import DatabaseError, DataError, IntegrityError, transaction
 
+from ..chunks import Chunk, VerbatimChunk, csv_indexes, csv_lines
 from ..columns import Column
 from ..driver import copy_in
 from ..encode import Texts, copy_lines
 from ..errors import RowError
-from ..rows import Chunk
 from ..sql import EMPTY, Fragment, comma, compose, identifier, raw
 from .base import Relation
 from .copy_errors import located
 from .slots import Slot, aliases
+
+#: The options of COPY for lines that are made here.
+TEXT = raw("FORMAT text, ENCODING 'UTF8'")
 
 #: How much ANALYZE looks at, 300 rows for each: of a key that is unique it tells that.
 SAMPLE = raw("10")
@@ -67,6 +70,8 @@ class StagingRelation(Relation):
 
     def lines(self, chunk: Chunk) -> bytes:
         """Return a chunk as COPY wants it."""
+        if isinstance(chunk, VerbatimChunk):
+            return csv_lines(chunk.numbered)
         ordinals = list(map(str, range(chunk.start, chunk.start + chunk.count)))
         return copy_lines([Texts(ordinals, nulls=False, escape=False), *chunk.texts])
 
@@ -76,16 +81,24 @@ class StagingRelation(Relation):
         Raises:
             RowError: The server can't read a value as its column's type.
         """
+        names, options = aliases(self.slots), TEXT
+        indexes: Sequence[int] = range(chunk.start, chunk.start + chunk.count)
+        if isinstance(chunk, VerbatimChunk):
+            carried = [slot.alias for slot in self.slots if not slot.is_flag]
+            names = chunk.form.sent(carried)
+            options = chunk.form.options(carried)
         statement = compose(
-            "COPY {name} (ord, {columns}) FROM STDIN (FORMAT text, ENCODING 'UTF8')",
+            "COPY {name} (ord, {columns}) FROM STDIN ({options})",
             name=self.name,
-            columns=comma(aliases(self.slots)),
+            columns=comma(names),
+            options=options,
         )
         try:
             copy_in(self.connection, self.cursor, statement, lines)
         except (DataError, IntegrityError) as error:  # a domain has constraints of its own
             fields = {slot.alias.text.strip('"'): slot.column.field for slot in self.slots}
-            indexes = range(chunk.start, chunk.start + chunk.count)
+            if isinstance(chunk, VerbatimChunk):
+                indexes = csv_indexes(chunk.rows(), chunk.start)
             fault = located(error, self.plain_name, fields, indexes)
             if fault is None:
                 raise
@@ -93,7 +106,10 @@ class StagingRelation(Relation):
 
     def complete(self, chunk: Chunk) -> None:
         """Do for a chunk that was sent what COPY can't do."""
-        for slot, texts in zip(self.slots, chunk.texts, strict=True):
+        slots = self.slots
+        if isinstance(chunk, VerbatimChunk):
+            slots = [each for each in slots if each.column in chunk.form.made and not each.is_flag]
+        for slot, texts in zip(slots, chunk.texts, strict=True):
             if texts.cells:
                 self._fill(slot, {chunk.start + at: cell for at, cell in texts.cells.items()})
             if slot.is_flag and "t" in texts.values:
@@ -161,6 +177,12 @@ class StagingRelation(Relation):
         if not self.marks_dropped:
             return None
         return compose("SELECT ord FROM {name} WHERE dropped", name=self.name)
+
+    def first_null(self, slot: Slot) -> Fragment:
+        """Return the query of the position of the first row that has no value in a column."""
+        return compose(
+            "SELECT min(ord) FROM {name} WHERE {alias} IS NULL", name=self.name, alias=slot.alias
+        )
 
     def drop(self) -> None:
         """Drop the table before its transaction ends."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..chunks import Chunk
 from ..encode import array_literal
-from ..rows import Chunk
 from ..sql import Fragment, comma, compose, value
 from .base import Relation
 from .slots import Slot, aliases

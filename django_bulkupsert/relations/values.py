@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
+from ..chunks import Chunk
 from ..encode import Texts
-from ..rows import Chunk
 from ..sql import Fragment, comma, compose, raw, value
 from .base import Relation
 from .slots import Slot, aliases

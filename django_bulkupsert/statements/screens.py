@@ -56,12 +56,13 @@ def unchecked(over: Keyed, expressions: Sequence[str], columns: Sequence[Column]
 
 
 def constrained(table: Fragment) -> Fragment:
-    """Return the query of a table's columns that are a foreign key each."""
+    """Return the query of a table's columns that are a foreign key each, and of its name."""
     return compose(
-        "SELECT a.attname::text FROM pg_constraint AS c JOIN pg_attribute AS a "
+        "SELECT a.attname::text, c.conname::text FROM pg_constraint AS c JOIN pg_attribute AS a "
         "ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1] "
         "WHERE c.conrelid = to_regclass({table}) AND c.contype = 'f' "
-        "AND cardinality(c.conkey) = 1",
+        "AND cardinality(c.conkey) = 1 "
+        "AND to_jsonb(c) ->> 'conenforced' IS DISTINCT FROM 'false'",
         table=value(table.plain()),
     )
 

@@ -1,0 +1,93 @@
+"""Some rows of the input on their way to the server: encoded, or as they stand in a file."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .csvs.verbatim import Verbatim
+from .encode import Texts
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some rows of the input, encoded: one Texts per column that travels, in order."""
+
+    start: int
+    count: int
+    texts: list[Texts]
+
+    @property
+    def has_cells(self) -> bool:
+        """Whether a value is an expression, or one that only the driver can adapt."""
+        return any(texts.cells for texts in self.texts)
+
+    def part(self, low: int, high: int) -> Chunk:
+        """Return some of the rows, without what COPY can't carry."""
+        texts_ = [
+            Texts(held.values[low:high], held.nulls, held.escape, held.quote, sure=held.sure)
+            for held in self.texts
+        ]
+        return Chunk(self.start + low, high - low, texts_)
+
+
+@dataclass(frozen=True)
+class VerbatimChunk(Chunk):
+    """Some rows as they stand in a file; ``texts`` are of the columns that are made for them.
+
+    Attributes:
+        records: What stands there.
+        form: How they are written.
+    """
+
+    records: Sequence[str]
+    form: Verbatim
+
+    def rows(self, tail: Sequence[str | None] = ()) -> list[str]:
+        """Return the rows, each with what is made for it, and with values that all have."""
+        cell = self.form.cell
+        made = [list(map(cell, held.values)) for held in self.texts]
+        made += [[cell(text)] * self.count for text in tail]
+        if not made:
+            return list(self.records)
+        return list(map(self.form.header.delimiter.join, zip(self.records, *made, strict=True)))
+
+    @property
+    def numbered(self) -> list[str]:
+        """The rows, each after its number."""
+        header = self.form.header
+        quote = header.quotechar if header.null.isdigit() else ""  # or a number would be NULL
+        between = quote + header.delimiter
+        return [f"{quote}{n}{between}{row}" for n, row in enumerate(self.rows(), self.start)]
+
+    def part(self, low: int, high: int) -> VerbatimChunk:
+        """Return some of the rows, without what COPY can't carry."""
+        part = super().part(low, high)
+        return VerbatimChunk(part.start, part.count, part.texts, self.records[low:high], self.form)
+
+    def value(self, offset: int, at: int) -> str | None:
+        """Return a row's value as text; ``at`` is its column's place among those that travel."""
+        order, header = self.form.order, self.form.header
+        if at not in order:
+            return self.texts[at - len(order)].values[offset]
+        found = csv.reader(
+            [self.records[offset]], delimiter=header.delimiter, quotechar=header.quotechar
+        )
+        text = (next(found, None) or [""])[order.index(at)]
+        return None if text == header.null and not self.form.keeps(self.form.columns[at]) else text
+
+
+def csv_lines(rows: Sequence[str]) -> bytes:
+    """Return rows as COPY wants them."""
+    return "\n".join([*rows, ""]).encode()
+
+
+def csv_indexes(rows: Sequence[str], start: int) -> list[int]:
+    """Return the position in the input of each line of rows, as COPY counts lines.
+
+    Values may hold line ends: before the first row has ended, COPY takes another character for one.
+    """
+    heights = [row.count("\n") for row in rows]
+    heights[:1] = [row.count("\r") for row in rows[:1]]
+    return [index for index, more in enumerate(heights, start) for _ in range(more + 1)]
