@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
+from ..csvs.lines import PassedOn
+
 #: Seconds between two lines.
 INTERVAL = 2.0
 
 
-class Watched:
+class Watched(PassedOn):
     """A file that knows how much of it was read.
 
     Args:
@@ -23,14 +25,14 @@ class Watched:
     """
 
     def __init__(self, file: IO[bytes], size: int | None = None) -> None:
-        self.file = file
+        super().__init__(file)
         self.size = size
         self.done = 0
         self.at_end: Callable[[], object] = lambda: None
 
     def read(self, size: int = -1) -> bytes:
         """Read on."""
-        data = self.file.read(size)
+        data = super().read(size)
         self.done += len(data)
         if not data:
             self.at_end()

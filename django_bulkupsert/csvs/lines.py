@@ -6,13 +6,35 @@ import codecs
 import gzip
 import io
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
+
+from django.core.files import File
+from django.core.files.uploadedfile import (
+    InMemoryUploadedFile,
+    SimpleUploadedFile,
+    TemporaryUploadedFile,
+)
 
 #: What a file that was compressed by gzip begins with.
 GZIP = b"\x1f\x8b"
 
 #: Bytes that are read at a time.
 BLOCK_BYTES = 64 * 1024
+
+
+class PassedOn:
+    """A file that does nothing but read another one, and know of it.
+
+    Args:
+        file: The other one.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+
+    def read(self, size: int = -1) -> bytes:
+        """Read on."""
+        return self.file.read(size)
 
 
 class Lines:
@@ -105,6 +127,21 @@ def lines_of(file: Any, encoding: str) -> Lines:
         encoding: The encoding of bytes.
     """
     return Lines(_texts(file, encoding))
+
+
+def runs_no_code(file: Any) -> bool:
+    """Whether an open file is Python's own, or one that reads such a one: so it can't query."""
+    while type(file) in _PASSED_ON or isinstance(file, PassedOn):
+        file = file.file
+    if type(file) is io.TextIOWrapper:
+        file = file.buffer
+    if type(file) in (io.BufferedReader, io.BufferedRandom):
+        file = file.raw
+    return type(file) in (io.FileIO, io.BytesIO, io.StringIO)
+
+
+#: Files of Django's that are nothing but others: uploads.
+_PASSED_ON = (File, InMemoryUploadedFile, SimpleUploadedFile, TemporaryUploadedFile)
 
 
 def _texts(file: Any, encoding: str) -> Iterator[str]:

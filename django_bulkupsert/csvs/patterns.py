@@ -125,14 +125,11 @@ class Pattern:
         What is known matches no text in two ways, so that one that is not known is found soon.
         """
         mark, null = self.header.quotechar, self.header.null
+        nulls = [null, f"{mark}{null}{mark}"]
+        others = [re.escape(each) for each in nulls if not re.fullmatch(known, each)]
         if column.field.null:
-            others = [
-                re.escape(each)
-                for each in (null, f"{mark}{null}{mark}")
-                if not re.fullmatch(known, each)
-            ]
             return f"(?:{'|'.join([known, *others])})"
-        if keeps_empty(column.field, self.header.null):
+        if len(others) == len(nulls) or keeps_empty(column.field, null):
             return f"(?:{known})"
         mark, null = re.escape(mark), re.escape(null)
         ends = f"(?:{re.escape(self.header.delimiter)}|\\r?\\n)"

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import csv
-import io
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from time import sleep
 from typing import Any
 
 from ..errors import CsvError, RowFieldsError, listing
 from ..sources import Source, Walk
 from . import CsvBlock, CsvHeader, CsvRows
 from .broken import ENDLESS, UNREADABLE, is_open, is_stray, reason_of
-from .verbatim import Verbatim, VerbatimBlock
+from .lines import runs_no_code
+from .verbatim import Verbatim, VerbatimBlock, joined
 
-#: Characters of rows that are sent at a time as they stand; see docs/performance.rst
-#: (benchmarks/files.py).
+#: Characters of rows that are sent at a time as they stand, and that are looked at at a time; see
+#: docs/performance.rst (benchmarks/files.py).
 VERBATIM_CHARS = 512 * 1024
+LOOKED_AT_CHARS = 64 * 1024
 
 #: Rows that are read first, where the others may be sent as they stand.
 FIRST_ROWS = 100
@@ -43,7 +45,7 @@ class CsvSource(Source):
 
     def __init__(self, rows: CsvRows, *, sifts: bool = False) -> None:
         self.sifts = sifts
-        self.is_held = rows.is_path or _runs_no_code(rows.file)
+        self.is_held = rows.is_path or runs_no_code(rows.file)
         self._delimiter, self._quote = rows.delimiter, rows.quotechar
         self._opened = ExitStack()
         self._text: list[str] = []  # the lines of the row at hand, if rows are sifted
@@ -57,7 +59,7 @@ class CsvSource(Source):
         # Rows that were taken, and how many of them were pulled.
         self._taken: VerbatimBlock | None = None
         self._at = 0
-        self._wait, self._pause = 0, 1
+        self._few = self._wait = self._pause = 0
         try:
             self._text_lines = self._opened.enter_context(rows.text())
             self._reader = csv.reader(
@@ -182,8 +184,7 @@ class CsvSource(Source):
             block = self._as_they_stand(self.verbatim, most)
             if block is not None:
                 return block
-            if not self._pulled:
-                most = min(most, FIRST_ROWS)
+            most = min(most, self._few or most)
         records = self._walk.pull(most)
         self.is_done = self._walk.is_done
         self.dropped = {}
@@ -208,25 +209,41 @@ class CsvSource(Source):
 
         Where they can't be, some more are read before that is tried again.
         """
-        block = self._taken
-        if block is None or self._at == len(block):
-            # The first row was read with the header; and which row a line belongs to must be clear.
-            if not self._pulled or self._doubt is not None or self._wait:
-                self._wait = max(0, self._wait - 1)
-                return None
-            text, begun = self._whole(self._text_lines.take(VERBATIM_CHARS))
-            block = form.block(text) if text else None
-            self._text_lines.give_back(text + begun if block is None else begun)
-            if block is None:
-                self._wait, self._pause = self._pause, min(2 * self._pause, MOST_PAUSE)
-                return None
-            self._pause = 1
-            self._taken, self._at = block, 0
-        block = block.part(self._at, self._at + most)
+        if self._taken is None or self._at == len(self._taken):
+            self._taken, self._at = self._take(form, most), 0
+        if self._taken is None:
+            return None
+        block = self._taken.part(self._at, self._at + most)
         self._at += len(block)
         self._pass(block)
         self.dropped = {}
         return block
+
+    def _take(self, form: Verbatim, most: int) -> VerbatimBlock | None:
+        """Take rows as they stand, about so many and no more than are sent at a time."""
+        # The first row was read with the header; and which row a line belongs to must be clear.
+        self._few = 0 if self._pulled else FIRST_ROWS
+        if not self._pulled or self._doubt is not None or self._wait:
+            self._wait = max(0, self._wait - 1)
+            return None
+        blocks: list[VerbatimBlock] = []
+        size = count = 0
+        while size < VERBATIM_CHARS and count < most:
+            text, begun = self._whole(self._text_lines.take(LOOKED_AT_CHARS))
+            block = form.block(text) if text else None
+            self._text_lines.give_back(text + begun if block is None else begun)
+            sleep(0)  # the thread that sends may want the interpreter for an instant
+            if block is None:
+                break
+            blocks.append(block)
+            size += len(text)
+            count += len(block)
+        if not blocks:
+            self._few = text.count("\n")  # to be read; then it is tried again, or after a pause
+            self._wait, self._pause = self._pause, min(2 * self._pause or 1, MOST_PAUSE)
+            return None
+        self._pause = 0
+        return joined(blocks)
 
     def _whole(self, text: str) -> tuple[str, str]:
         """Return the part of some lines that is whole rows, and the row that is begun, if any."""
@@ -280,12 +297,3 @@ class _Broken(list[str]):
 
     def __bool__(self) -> bool:
         return True  # or it would be a blank line
-
-
-def _runs_no_code(file: Any) -> bool:
-    """Whether an open file is one of Python's own, so that reading it can't query."""
-    if type(file) is io.TextIOWrapper:
-        file = file.buffer
-    if type(file) in (io.BufferedReader, io.BufferedRandom):
-        file = file.raw
-    return type(file) in (io.FileIO, io.BytesIO, io.StringIO)

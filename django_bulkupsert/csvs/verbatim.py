@@ -9,6 +9,7 @@ what it knows means one thing only. A single value that it doesn't know has the 
 from __future__ import annotations
 
 import csv
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -57,6 +58,25 @@ class VerbatimBlock:
         """Return some of the rows."""
         heights = self.heights and [self.heights[offset] for offset in offsets]
         return replace(self, records=[self.records[at] for at in offsets], heights=heights)
+
+
+def joined(blocks: Sequence[VerbatimBlock]) -> VerbatimBlock:
+    """Return the rows of some blocks as one."""
+    if len(blocks) == 1:
+        return blocks[0]
+    heights: list[int] | None = None
+    if any(block.heights for block in blocks):
+        heights = [
+            height
+            for block in blocks
+            for height in block.heights or itertools.repeat(1, len(block))
+        ]
+    return VerbatimBlock(
+        blocks[0].form,
+        list(itertools.chain.from_iterable(block.records for block in blocks)),
+        heights,
+        any(block.has_nulls for block in blocks),
+    )
 
 
 @dataclass(frozen=True)
@@ -109,7 +129,9 @@ class Verbatim:
             return None
         # A line of these two characters is the end of the input, to servers before 18; and a line
         # that has another end is counted otherwise there.
-        if "\\." in text or text.count("\r") > text.count("\r\n"):
+        if "\\" in text and "\\." in text:
+            return None
+        if "\r" in text and text.count("\r") > text.count("\r\n"):
             return None
         found = pattern.findall(text)
         whole = [each[0] for each in found] if pattern.groups > 1 else found
@@ -125,6 +147,8 @@ class Verbatim:
 
     def _has_nulls(self, text: str, end: str) -> bool:
         """Whether a value may be NULL."""
+        if not any(self.columns[place].field.null for place in self.order):
+            return False
         if self.header.null:
             return self.header.null in text
         delimiter, quote = self.header.delimiter, self.header.quotechar
