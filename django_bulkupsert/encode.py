@@ -211,7 +211,7 @@ def check_text(texts: Sequence[str], longest: int | None = None) -> bool:
             joined.encode()
         except UnicodeEncodeError:
             raise Fault(
-                next(i for i, text in enumerate(texts) if _has_surrogate(text)),
+                next(i for i, text in enumerate(texts) if has_surrogate(text)),
                 "text with a lone surrogate, which is no character and has no UTF-8 form",
             ) from None
     if longest is not None and len(joined) > longest and max(map(len, texts)) > longest:
@@ -222,11 +222,13 @@ def check_text(texts: Sequence[str], longest: int | None = None) -> bool:
     return "\\" in joined or "\n" in joined or "\t" in joined or "\r" in joined
 
 
-def _has_surrogate(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
+def has_surrogate(text: str) -> bool:
+    """Whether a text holds a lone surrogate, which has no UTF-8 form."""
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return True
     return False
 
 

@@ -431,7 +431,7 @@ def test_what_is_not_known_is_found_soon(quoting, last, null):
         for name in ("text", "short_or_null", "short", "json", "decimal")
     ]
     columns = [*texts * 8, Column.of(Listed._meta.get_field("small"), connection)]
-    form = Verbatim(header, range(41), columns, naive=False)
+    form = Verbatim.of(header, range(41), columns, naive=False)
     values = [["a", "ab", "abc", "1", "1.5"] * 8, [null, null, "x", "1", null] * 8]
     text = made([[*row, last] for row in values * 50], header.names, dialect={"quoting": quoting})
     assert form.block(text) is None

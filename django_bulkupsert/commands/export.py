@@ -11,6 +11,7 @@ from django.core.management.base import CommandError
 from django.db import connections, transaction
 from django.db.models.constants import LOOKUP_SEP
 
+from ..csvs.patterns import keeps_empty
 from ..csvs.values import BOOLEANS
 from ..driver import copy_out
 from ..errors import OptionError, UnknownFieldError, listing
@@ -226,7 +227,7 @@ def _check(cursor: Any, query: Fragment, fields: Sequence[Named], null: str) -> 
 def _may_be(field: Field, null: str) -> bool:
     """Whether a value of a field may be written as this text, and is then read as NULL."""
     own: Any = value_field(field)
-    if null == "" and field.empty_strings_allowed and not field.null:
+    if keeps_empty(field, null):
         return False
     is_text = type(own) in TEXT_FIELDS or not is_djangos(own)
     hstore = type(own).__name__ == "HStoreField"  # an empty one is an empty text

@@ -11,8 +11,8 @@ from __future__ import annotations
 import csv
 import itertools
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from string import punctuation
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ from django.utils import timezone
 
 from ..columns import Column
 from ..driver import session_zone
+from ..encode import has_surrogate
 from ..sql import Fragment, comma, compose, literal, raw
 from . import CsvHeader
 from .patterns import Pattern, keeps_empty
@@ -87,14 +88,35 @@ class Verbatim:
         header: The file's.
         places: Which of the columns that travel each column of the file is; None: it is left out.
         columns: Those that travel: the file's first, then those that are made for each row.
-        naive: Whether a moment without a time zone means the same to the server.
+        patterns: What matches a row and its end, by the end.
     """
 
     header: CsvHeader
     places: Sequence[int | None]
     columns: Sequence[Column]
-    naive: bool
-    _patterns: dict[str, re.Pattern[str] | None] = field(default_factory=dict)
+    patterns: Mapping[str, re.Pattern[str]]
+
+    @classmethod
+    def of(
+        cls,
+        header: CsvHeader,
+        places: Sequence[int | None],
+        columns: Sequence[Column],
+        *,
+        naive: bool,
+    ) -> Verbatim | None:
+        """Return it; None, if the server should read none of a column's values.
+
+        Args:
+            header: See the attributes.
+            places: See the attributes.
+            columns: See the attributes.
+            naive: Whether a moment without a time zone means the same to the server.
+        """
+        pattern = Pattern(header, places, columns, naive)
+        found = {end: pattern.row(end) for end in ("\n", "\r\n")}
+        patterns = {end: each for end, each in found.items() if each is not None}
+        return cls(header, places, columns, patterns) if patterns else None
 
     @property
     def order(self) -> list[int]:
@@ -124,9 +146,7 @@ class Verbatim:
         end = "\r\n" if text[at - 1 : at] == "\r" else "\n"
         if not text.endswith("\n"):  # the file's last line
             text += end
-        pattern = self._pattern(end)
-        if pattern is None:
-            return None
+        pattern = self.patterns[end]
         # A line of these two characters is the end of the input, to servers before 18; and a line
         # that has another end is counted otherwise there.
         if "\\" in text and "\\." in text:
@@ -137,7 +157,7 @@ class Verbatim:
         whole = [each[0] for each in found] if pattern.groups > 1 else found
         if sum(map(len, whole)) + len(whole) * len(end) < len(text):
             return None
-        if max(map(len, whole)) > csv.field_size_limit() or not _is_encodable(text):
+        if max(map(len, whole)) > csv.field_size_limit() or has_surrogate(text):
             return None  # which is an error, told by who reads it here
         records = found
         if pattern.groups > 1:
@@ -159,12 +179,6 @@ class Verbatim:
             or "\n" + delimiter in text
             or text.startswith(delimiter)
         )
-
-    def _pattern(self, end: str) -> re.Pattern[str] | None:
-        if end not in self._patterns:
-            made = Pattern(self.header, self.places, self.columns, self.naive)
-            self._patterns[end] = made.row(end)
-        return self._patterns[end]
 
     def keeps(self, column: Column) -> bool:
         """Whether the empty text of a column is one, and no NULL."""
@@ -195,7 +209,7 @@ def is_possible(header: CsvHeader) -> bool:
         {header.delimiter, header.quotechar} <= SEPARATORS
         and header.quotechar not in header.null
         and "\0" not in header.null
-        and _is_encodable(header.null)
+        and not has_surrogate(header.null)
     )
 
 
@@ -206,13 +220,3 @@ def reads_naive_alike(connection: Any) -> bool:
 
 def _height(record: str) -> int:
     return record.count("\n") + 1
-
-
-def _is_encodable(text: str) -> bool:
-    """Whether a text holds no lone surrogate; that of a file that was opened as text may."""
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            return False
-    return True

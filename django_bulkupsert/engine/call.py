@@ -56,6 +56,7 @@ class Call(Generic[PlanT, ResultT]):
         self.source = source
         self.progress = progress
         self.connection = connections[plan.connection.alias]
+        self.commits = self.connection.get_autocommit()  # or the caller does, later
         self.slots = source.reader.keep("slots", partial(slots_of, source.reader))
         self.chunk_rows = CHUNK_ROWS
 
@@ -123,7 +124,7 @@ class Call(Generic[PlanT, ResultT]):
         try:
             with self._atomic():
                 result = self.merge(cursor, staging)
-                self._check_deferred(cursor)
+                self.check_deferred(cursor)
                 return result
         except IntegrityError as error:
             self.blame(error, staging)
@@ -135,9 +136,9 @@ class Call(Generic[PlanT, ResultT]):
             self.blame_key(error, staging)
             raise
 
-    def _check_deferred(self, cursor: Any) -> None:
+    def check_deferred(self, cursor: Any) -> None:
         """Check what is deferred to a commit that comes next, while rows can still be asked."""
-        if self.connection.commit_on_exit and len(self.connection.savepoint_ids) == 1:
+        if self.commits:
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
     def load(self, sink: Sink, rows: Sequence[Any] = ()) -> None:

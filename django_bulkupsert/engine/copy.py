@@ -45,8 +45,7 @@ def run(model: Model, rows: Any, options: CopyOptions, using: str) -> int:
     """Insert ``rows``; see ``BulkUpsertQuerySet.bulk_copy`` for the meaning of each word."""
     with planned(model, using, options, partial(CopyPlan, model)) as plan:
         check_rows(rows)
-        # What is deferred in a transaction of the caller's is checked at the end of that.
-        checked = check_table(plan) and connections[using].get_autocommit()
+        defers = check_table(plan)
         progress = Progress(options.progress, rows)
         source = open_rows(
             plan.model, rows, plan.fields, plan.column, plan.readers, operation="bulk_copy"
@@ -56,7 +55,7 @@ def run(model: Model, rows: Any, options: CopyOptions, using: str) -> int:
             return 0
         try:
             with told_by_line(source.source):
-                return CopyCall(plan, source, options, progress, checked=checked).run()
+                return CopyCall(plan, source, options, progress, defers=defers).run()
         except Refused as refused:
             blame(plan, refused.error)
             raise refused.error from refused.error.__cause__
@@ -99,7 +98,7 @@ class CopyCall(Call[CopyPlan, int]):
     """A ``bulk_copy`` under way.
 
     Args:
-        checked: Whether what is deferred is checked as soon as all rows are there.
+        defers: Whether the table may have a constraint that is deferred.
     """
 
     def __init__(
@@ -109,10 +108,10 @@ class CopyCall(Call[CopyPlan, int]):
         options: CopyOptions,
         progress: Progress,
         *,
-        checked: bool,
+        defers: bool,
     ) -> None:
         super().__init__(plan, source, progress)
-        self.checked = checked
+        self.defers = defers
         source.objects = None  # the instances stay as they are, and are not held
         if options.batch_size is not None:
             self.chunk_rows = options.batch_size
@@ -127,9 +126,9 @@ class CopyCall(Call[CopyPlan, int]):
         with atomic, self.connection.cursor() as cursor:
             sink = TableSink(self, cursor)
             self.load(sink)
-            if self.checked:
+            if self.defers:
                 try:
-                    cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+                    self.check_deferred(cursor)
                 except IntegrityError as error:
                     raise Refused(error) from error
             self.progress.done()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from ..columns import Column
@@ -104,7 +105,8 @@ def verbatim(
     naive = reads_naive_alike(reader.carried[0].connection)
     at = {place: i for i, (place, _) in enumerate(found)}
     places = [at.get(place) for place in range(len(header.names))]
-    return reader.keep(("verbatim", naive), lambda: Verbatim(header, places, reader.carried, naive))
+    make = partial(Verbatim.of, header, places, reader.carried, naive=naive)
+    return reader.keep(("verbatim", naive), make)
 
 
 def values(rows: CsvBlock, place: int, named: Named, null: str, start: int) -> CsvValues:
