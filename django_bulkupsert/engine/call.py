@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -56,7 +56,7 @@ class Call(Generic[PlanT, ResultT]):
         self.source = source
         self.progress = progress
         self.connection = connections[plan.connection.alias]
-        self.commits = self.connection.get_autocommit()  # or the caller does, later
+        self.commits = False
         self.slots = source.reader.keep("slots", partial(slots_of, source.reader))
         self.chunk_rows = CHUNK_ROWS
 
@@ -103,7 +103,7 @@ class Call(Generic[PlanT, ResultT]):
         Args:
             rows: The rows that were pulled already.
         """
-        with self._atomic(), self.connection.cursor() as cursor:
+        with self._transaction(), self.connection.cursor() as cursor:
             nested = bool(self.connection.savepoint_ids)
             self.begin(cursor)
             staging = self.stage(cursor)
@@ -178,6 +178,13 @@ class Call(Generic[PlanT, ResultT]):
             return rows, ()
         picked = self.source.source.picked
         return picked(rows, range(most)), picked(rows, range(most, count))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Run a block in a transaction, and note whether its end is the commit."""
+        self.commits = self.connection.get_autocommit()
+        with self._atomic():
+            yield
 
     def _atomic(self) -> AbstractContextManager[Any]:
         atomic: AbstractContextManager[Any] = transaction.atomic(using=self.connection.alias)

@@ -14,7 +14,6 @@ from django.db import (
     IntegrityError,
     connections,
     models,
-    transaction,
 )
 
 from .. import server
@@ -122,8 +121,7 @@ class CopyCall(Call[CopyPlan, int]):
         Raises:
             Refused: A constraint refuses one at the end.
         """
-        atomic = transaction.atomic(using=self.connection.alias)
-        with atomic, self.connection.cursor() as cursor:
+        with self._transaction(), self.connection.cursor() as cursor:
             sink = TableSink(self, cursor)
             self.load(sink)
             if self.defers:
