@@ -68,6 +68,7 @@ def made(model, rows, relation, part=None, created_by="old", **options) -> Upser
         olds=(),
         distinct=False,
         looks_up=False,
+        sure=False,
     )
 
 

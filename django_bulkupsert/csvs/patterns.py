@@ -100,8 +100,8 @@ class Pattern:
     def _text(self, most: int | None, least: int = 0) -> str:
         """Return what matches texts of so many characters, each in one way only."""
         quote = self.header.quotechar
-        mark, other = re.escape(quote), f"[^{re.escape(quote)}\\0]"
-        bare = f"[^{re.escape(quote + self.header.delimiter)}\\r\\n\\0]"
+        mark, other = re.escape(quote), f"[^{re.escape(quote)}]"
+        bare = f"[^{re.escape(quote + self.header.delimiter)}\\r\\n]"
         count = f"{{{least},{'' if most is None else most}}}"
         some = f"(?!{mark}(?!{mark}))" if least else ""  # not closed at once
         inside = f"{other}*(?:{mark}{mark}{other}*)*"

@@ -147,9 +147,9 @@ class Verbatim:
         if not text.endswith("\n"):  # the file's last line
             text += end
         pattern = self.patterns[end]
-        # A line of these two characters is the end of the input, to servers before 18; and a line
-        # that has another end is counted otherwise there.
-        if "\\" in text and "\\." in text:
+        # A line of these two characters is the end of the input, to servers before 18, which take
+        # no NUL; and a line that has another end is counted otherwise there.
+        if ("\\" in text and "\\." in text) or "\0" in text:
             return None
         if "\r" in text and text.count("\r") > text.count("\r\n"):
             return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import partial
 from operator import itemgetter
 from typing import Any
@@ -22,8 +23,8 @@ from ..server import created_by, has_citus
 from ..sql import Fragment
 from ..statements.matched import MatchedUpsert
 from ..statements.over import Over
-from ..statements.questions import lock_table, stored_rows
-from ..statements.screens import constrained, orphans
+from ..statements.questions import any_twice, lock_table, stored_rows
+from ..statements.screens import constrained, orphans, writes_all
 from ..statements.upsert import Upsert
 from .bound import Bound
 from .faults import Faults
@@ -100,8 +101,18 @@ class UpsertCall(Faults):
             return self.with_locks(
                 lambda locks: self._take(cursor, self._matched_upsert(relation, locks=locks))
             )
-        first, *others = [self._take(cursor, self.upsert(relation, part)) for part in self._parts()]
+        sure = relation.exact_types and self._is_sure(cursor)
+        first, *others = [
+            self._take(cursor, self.upsert(relation, part, sure=sure)) for part in self._parts()
+        ]
         return sum(others, first)
+
+    def _is_sure(self, cursor: Any) -> bool:
+        """Whether what is not written was left out by the statement: no trigger nor rule may."""
+        if has_citus(self.connection):
+            return False
+        writes_all(self.plan.table).execute(cursor)
+        return bool((cursor.fetchone() or [False])[0])
 
     def _take(self, cursor: Any, upsert: Upsert) -> UpsertResult:
         """Run a statement and read its answer."""
@@ -123,9 +134,12 @@ class UpsertCall(Faults):
         """Return the place in the input of the row with a number."""
         return ordinal
 
-    def upsert(self, relation: Relation, part: bool | None) -> Upsert:
-        """Return the statement of a part of the rows."""
-        return Upsert(**self._words(relation, part))
+    def upsert(self, relation: Relation, part: bool | None, *, sure: bool = False) -> Upsert:
+        """Return the statement of a part of the rows; see Proposed for ``sure``."""
+        upsert = Upsert(**self._words(relation, part, sure=sure))
+        # ON CONFLICT refuses keys that stand twice, unless some of the rows are left out.
+        trusts = sure and upsert.matches and not (upsert.drops or upsert.tells or upsert.leaves)
+        return replace(upsert, distinct=True) if trusts else upsert
 
     def _matched_upsert(self, relation: Relation, *, locks: bool) -> MatchedUpsert:
         plan = self.plan
@@ -133,7 +147,9 @@ class UpsertCall(Faults):
         nulls = {*self.source.nullable, *made}
         return MatchedUpsert(**self._words(relation, None), nulls=nulls, locks=locks)
 
-    def _words(self, relation: Relation, part: bool | None) -> dict[str, Any]:
+    def _words(
+        self, relation: Relation, part: bool | None, *, sure: bool = False
+    ) -> dict[str, Any]:
         source = self.source
         return {
             "plan": self.plan,
@@ -152,6 +168,7 @@ class UpsertCall(Faults):
             "looks_up": self.bound.looks_up
             and not relation.exact_types
             and not has_citus(self.connection),
+            "sure": sure,
         }
 
     def foreign_keys(
@@ -202,8 +219,13 @@ class UpsertCall(Faults):
 
     def _take_counts(self, cursor: Any, upsert: Upsert, n: int) -> UpsertResult:
         twice, wanted, unchanged, created, written = cursor.fetchone()
+        if upsert.distinct and not self.seen.distinct and written < n:
+            upsert.execute(cursor, any_twice(upsert))
+            twice = cursor.fetchone()
         if twice:
             raise self.duplicates(cursor, upsert)
+        if upsert.streams:
+            wanted = written
         left = 0 if wanted is None else n - wanted
         if unchanged is None:
             unchanged = 0 if self.plan.options.ignore_conflicts else left

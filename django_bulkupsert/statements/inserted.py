@@ -42,23 +42,16 @@ class Inserted(Proposed):
             return EMPTY
         if self.drops and self.relation.dropped is not None:
             return compose("bu_d AS MATERIALIZED ({dropped})", dropped=self.relation.dropped)
-        parts = {
-            "source": self.relation.source(),
-            "keyed": join(AND, self.keyed()),
-            "key": comma(self.key()),
-        }
         if not self.drops:
-            return compose(
-                "bu_d AS MATERIALIZED (SELECT 1 FROM {source} WHERE {keyed} "
-                "GROUP BY {key} HAVING count(*) > 1 LIMIT 1)",
-                **parts,
-            )
+            return compose("bu_d AS MATERIALIZED ({twice})", twice=self.twice())
         return compose(
             "bu_d AS MATERIALIZED (SELECT bu_n.ord FROM (SELECT bu_r.ord, row_number() OVER "
             "(PARTITION BY {key} ORDER BY bu_r.ord{descending}) AS n FROM {source} "
             "WHERE {keyed}) AS bu_n WHERE bu_n.n > 1)",
             descending=raw(" DESC" if self.plan.options.duplicates == "last" else ""),
-            **parts,
+            source=self.relation.source(),
+            keyed=join(AND, self.keyed()),
+            key=comma(self.key()),
         )
 
     def writes(self) -> list[Fragment]:
@@ -66,8 +59,12 @@ class Inserted(Proposed):
         return [self._input(), self.insert()]
 
     def _input(self) -> Fragment:
-        if not self.narrows:
+        if not self.narrows or self.streams:
             return EMPTY
+        return compose("bu_i AS MATERIALIZED ({rows})", rows=self._looked_at())
+
+    def _looked_at(self) -> Fragment:
+        """Return the query bu_i."""
         columns = [raw("bu_r.ord")]
         if self.literals is None:
             columns += [slot.of() for slot in self.slot_of.values()]
@@ -106,7 +103,7 @@ class Inserted(Proposed):
                 pk=self.fresh("bu_j"),
                 rows=rows,
             )
-        return compose("bu_i AS MATERIALIZED ({rows})", rows=rows)
+        return rows
 
     def beside_dropped(self, source: Fragment) -> Fragment:
         """Return rows, beside which of them are left out as duplicates."""
@@ -131,7 +128,7 @@ class Inserted(Proposed):
             names=comma(column.name for column, _ in inserted),
             overriding=raw(" OVERRIDING SYSTEM VALUE" if gives_pk else ""),
             values=comma(incoming for _, incoming in inserted),
-            source=raw("bu_i") if self.narrows else self.read(),
+            source=self._source(),
             where=join(AND, where or [raw("true")]),
             order=EMPTY
             if self.relation.is_single
@@ -139,6 +136,12 @@ class Inserted(Proposed):
             conflict=self.conflict(),
             returning=self.returning(),
         )
+
+    def _source(self) -> Fragment:
+        """Return the FROM item of the rows that are proposed."""
+        if self.streams:
+            return compose("({rows}) AS bu_i", rows=self._looked_at())
+        return raw("bu_i") if self.narrows else self.read()
 
     def conflict(self) -> Fragment:
         """Return the ON CONFLICT clause."""

@@ -86,6 +86,15 @@ class Keyed(Over):
         given = [compose("{part} IS NOT NULL", part=part) for part in self.key(row)]
         return [*given, *self.in_index(row)]
 
+    def twice(self) -> Fragment:
+        """Return the query that has a row if a key stands twice."""
+        return compose(
+            "SELECT 1 FROM {source} WHERE {keyed} GROUP BY {key} HAVING count(*) > 1 LIMIT 1",
+            source=self.relation.source(),
+            keyed=join(AND, self.keyed()),
+            key=comma(self.key()),
+        )
+
     def equal(self, left: Iterable[Fragment], right: Iterable[Fragment], either: str) -> Fragment:
         """Return the condition that two keys are the same, as the conflict target sees it.
 

@@ -30,6 +30,7 @@ class Proposed(Keyed):
         olds: The first of them whose values before the write are wanted too.
         distinct: Whether no two rows are known to have one key.
         looks_up: Whether stored rows are looked up one by one, by the index of the key.
+        sure: Whether a row that is proposed is written, or an error; a trigger may leave it out.
     """
 
     write: Write
@@ -41,6 +42,7 @@ class Proposed(Keyed):
     olds: Sequence[Column]
     distinct: bool
     looks_up: bool
+    sure: bool
 
     # What the call needs ------------------------------------------------------------------
 
@@ -133,8 +135,14 @@ class Proposed(Keyed):
 
     @cached_property
     def narrows(self) -> bool:
-        """Whether the statement has the CTE bu_i."""
+        """Whether the rows are looked at, as bu_i, before they are proposed."""
         return self.filters or self.lends or self.joins or self.numbers or self.tells
+
+    @cached_property
+    def streams(self) -> bool:
+        """Whether rows go to the INSERT as they are found: those written tell those left out."""
+        asks = self.judges or self.tells or self.joins
+        return self.sure and self.narrows and not (asks or self.leaves)
 
     # What becomes of a row ----------------------------------------------------------------
 

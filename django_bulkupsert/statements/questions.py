@@ -11,6 +11,11 @@ from .over import AND, alias
 from .upsert import Upsert
 
 
+def any_twice(over: Keyed) -> Fragment:
+    """Return: a row, if a key stands twice."""
+    return compose("{prelude}{twice}", prelude=over.prelude(), twice=over.twice())
+
+
 def duplicates(over: Keyed, most: int) -> Fragment:
     """Return: the positions of a key's rows, its parts as text; of keys that stand twice."""
     keys = [alias("k", i) for i in range(len(over.parts))]

@@ -76,6 +76,19 @@ def has_before_triggers(table: Fragment) -> Fragment:
     )
 
 
+def writes_all(table: Fragment) -> Fragment:
+    """Return the query of whether a table takes each row as it is proposed.
+
+    Nothing may see it before: a trigger (which those of partitions are too), or a rule.
+    """
+    return compose(
+        "SELECT c.relkind = 'r' AND NOT c.relhasrules AND NOT EXISTS (SELECT 1 FROM pg_trigger "
+        "WHERE tgrelid = c.oid AND NOT tgisinternal AND tgtype & 3 = 3) "  # BEFORE, FOR EACH ROW
+        "FROM pg_class AS c WHERE c.oid = to_regclass({table})",
+        table=value(table.plain()),
+    )
+
+
 def deferred(table: Fragment) -> Fragment:
     """Return the query of a table's constraints that may be checked at the end, by their names.
 

@@ -5,7 +5,8 @@ One statement, built of CTEs, each there only if the call needs it::
     bu_r    the relation's rows, typed                         (unnest, values)
     bu_d    whether a key stands twice in bu_r: then nothing is written;
             or, with duplicates="first" or "last", the rows that are left out
-    bu_i    bu_r beside the stored rows, the unchanged ones marked or left out
+    bu_i    bu_r beside the stored rows, the unchanged ones marked or left out; no CTE but a part
+            of bu_up, where what was written tells what was left out
     bu_up   the INSERT, in the order of the key, with RETURNING
     ...     counts, or one row per input row: ord, status, primary key, what was asked for
 
@@ -50,7 +51,7 @@ class Upsert(Inserted):
         constants = tuple([each.sql.text for each in self.constants])
         return (
             self.relation.shape, self.part, self.created_by, self.per_row, self.pk_given,
-            self.distinct, self.looks_up, constants,
+            self.distinct, self.looks_up, self.sure, constants,
         )  # fmt: skip
 
     # The replies --------------------------------------------------------------------------
@@ -58,7 +59,8 @@ class Upsert(Inserted):
     def _counts(self) -> Fragment:
         """Return: whether a key stands twice, rows wanted, unchanged, created, written.
 
-        Wanted: to be written; None: all. Unchanged, of the others; None: all of them.
+        Wanted: to be written; None: all, or those that are written. Unchanged, of the others; None:
+        all of them.
         """
         judged = self.judges and not self.drops
         wanted = unchanged = raw("NULL")
@@ -67,7 +69,7 @@ class Upsert(Inserted):
             unchanged = compose(
                 "(SELECT count(*) FROM bu_i WHERE bu_i.fate = {unchanged})", unchanged=UNCHANGED
             )
-        elif self.narrows:
+        elif self.narrows and not self.streams:
             wanted = raw("(SELECT count(*) FROM bu_i)")
         created, written, source = self.counted()
         return compose(
