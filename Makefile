@@ -12,7 +12,7 @@ ifneq ($(filter-out psycopg2 psycopg,$(DRIVER)),)
 $(error DRIVER is psycopg2 or psycopg, not $(DRIVER))
 endif
 
-.PHONY: help demo test lint format types docs bench costs files thresholds build tox clean
+.PHONY: help demo test trust lint format types docs bench costs files thresholds build tox clean
 
 help:  ## Show this list.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -22,6 +22,9 @@ demo: $(VENV)/.demo  ## Load the world's airports into an embedded PostgreSQL, a
 
 test: $(VENV)/.test  ## Run the tests; ARGS="-k name" are pytest's.
 	@$(PY) -m pytest $(ARGS)
+
+trust: $(VENV)/.test  ## Try to break what is promised, at length; TRUST_FIGURES=.. writes the table.
+	@TRUST=long $(PY) -m pytest -q tests/trust $(ARGS)
 
 lint: $(VENV)/.dev  ## Check style.
 	$(PY) -m ruff check .

@@ -10,6 +10,7 @@ from django.db import models
 
 from .arrow import ArrowStream
 from .csvs import CsvRows
+from .plans.options import RETRIES
 from .result import UpdateResult, UpsertResult
 from .threads import in_thread
 
@@ -38,6 +39,7 @@ class AsyncBulkMethods:
         lock: str | None = None,
         on_error: str = "raise",
         validate: bool = False,
+        retries: int = RETRIES,
         batch_size: int | None = None,
         progress: Callable[[int, int | None], object] | None = None,
         strategy: str | None = None,
@@ -74,6 +76,7 @@ class AsyncBulkMethods:
             lock=lock,
             on_error=on_error,
             validate=validate,
+            retries=retries,
             batch_size=batch_size,
             strategy=strategy,
         )
@@ -91,6 +94,7 @@ class AsyncBulkMethods:
         where: Any = None,
         skip_unchanged: bool = False,
         returning: Iterable[str] | bool | None = None,
+        retries: int = RETRIES,
         progress: Callable[[int, int | None], object] | None = None,
         strategy: str | None = None,
     ) -> UpdateResult:
@@ -106,6 +110,7 @@ class AsyncBulkMethods:
             where=where,
             skip_unchanged=skip_unchanged,
             returning=returning,
+            retries=retries,
             strategy=strategy,
         )
         return await in_thread(call, objs, progress, self)

@@ -23,6 +23,11 @@ class Chunk:
         """Whether a value is an expression, or one that only the driver can adapt."""
         return any(texts.cells for texts in self.texts)
 
+    @property
+    def size(self) -> int:
+        """How many characters the texts have."""
+        return sum(len(text) for texts in self.texts for text in texts.values if text)
+
     def part(self, low: int, high: int) -> Chunk:
         """Return some of the rows, without what COPY can't carry."""
         texts_ = [
@@ -76,6 +81,30 @@ class VerbatimChunk(Chunk):
         )
         text = (next(found, None) or [""])[order.index(at)]
         return None if text == header.null and not self.form.keeps(self.form.columns[at]) else text
+
+
+def joined(chunks: Sequence[Chunk]) -> Chunk:
+    """Return the rows of some chunks that follow one another as one."""
+    first = chunks[0]
+    return Chunk(
+        first.start,
+        sum(chunk.count for chunk in chunks),
+        [
+            Texts(
+                [text for texts in column for text in texts.values],
+                nulls=any(texts.nulls for texts in column),
+                escape=any(texts.escape for texts in column),
+                quote=any(texts.quote for texts in column),
+                cells={
+                    chunk.start - first.start + offset: cell
+                    for chunk, texts in zip(chunks, column, strict=True)
+                    for offset, cell in (texts.cells or {}).items()
+                },
+                sure=all(texts.sure for texts in column),
+            )
+            for column in zip(*(chunk.texts for chunk in chunks), strict=True)
+        ],
+    )
 
 
 def csv_lines(rows: Sequence[str]) -> bytes:

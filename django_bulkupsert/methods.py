@@ -11,7 +11,7 @@ from .arrow import ArrowStream
 from .csvs import CsvRows
 from .engine import copy, dispatch, update
 from .plans.copy import CopyOptions
-from .plans.options import UpsertOptions
+from .plans.options import RETRIES, UpsertOptions
 from .plans.update import UpdateOptions
 from .result import UpdateResult, UpsertResult
 
@@ -40,6 +40,7 @@ class BulkMethods:
         lock: str | None = None,
         on_error: str = "raise",
         validate: bool = False,
+        retries: int = RETRIES,
         batch_size: int | None = None,
         progress: Callable[[int, int | None], object] | None = None,
         strategy: str | None = None,
@@ -96,6 +97,9 @@ class BulkMethods:
                 "collect" such rows in the result's ``rejected``, and write the others.
             validate: Have fields look at their values first, as ``full_clean()`` does: blanks,
                 choices and validators, but not what would query.
+            retries: How often, at most, what another call's timing made fail is undone and tried
+                again: a deadlock, or a row that two calls brought at once. Each waits a little
+                longer. Inside a transaction of yours only if that is READ COMMITTED.
             batch_size: The most rows that one COPY sends, where there are more than 2,000; 5,000,
                 if it is left out. It never splits the upsert, which is one statement.
             progress: Is called with the number of rows so far and the number of all (None where
@@ -137,6 +141,7 @@ class BulkMethods:
             lock=lock,
             on_error=on_error,
             validate=validate,
+            retries=retries,
             batch_size=batch_size,
             progress=progress,
             strategy=strategy,
@@ -156,6 +161,7 @@ class BulkMethods:
         where: Any = None,
         skip_unchanged: bool = False,
         returning: Iterable[str] | bool | None = None,
+        retries: int = RETRIES,
         progress: Callable[[int, int | None], object] | None = None,
         strategy: str | None = None,
     ) -> UpdateResult:
@@ -183,6 +189,8 @@ class BulkMethods:
                 would not change; an ``auto_now`` field that is not named is no change.
             returning: Names of fields whose stored values, after the update, are wanted (True:
                 all fields); they are in the result's ``rows``.
+            retries: How often, at most, an update that a deadlock has ended is tried again; see
+                ``bulk_upsert``.
             progress: Is called with the number of rows so far and the number of all (None where
                 that is not known), a few times a second at most, and at the end. What it raises
                 stops the call, and nothing is written. A plain function: it is called from the
@@ -209,6 +217,7 @@ class BulkMethods:
             where=where,
             skip_unchanged=skip_unchanged,
             returning=returning,
+            retries=retries,
             progress=progress,
             strategy=strategy,
         )

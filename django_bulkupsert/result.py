@@ -96,6 +96,7 @@ class UpsertResult:
         rows: One per row of the input that was not rejected, in its order, if ``returning`` asks
             for them.
         rejected: The rows that ``on_error="collect"`` left out, in the order of the input.
+        retries: How often something was undone and tried again; see ``retries=``.
     """
 
     created: int = 0
@@ -104,6 +105,7 @@ class UpsertResult:
     skipped: int = 0
     rows: Sequence[ReturnedRow] = field(default=(), repr=False)
     rejected: Sequence[Rejected] = field(default=(), repr=False)
+    retries: int = field(default=0, compare=False)
 
     @property
     def total(self) -> int:
@@ -127,6 +129,7 @@ class UpsertResult:
             self.skipped + other.skipped,
             sorted(rows, key=lambda row: row.index) if rows else (),
             sorted((*self.rejected, *other.rejected), key=lambda row: row.index) or (),
+            self.retries + other.retries,
         )
 
     def __str__(self) -> str:
@@ -148,12 +151,14 @@ class UpdateResult(int):
             that a trigger swallowed. They are not in the int.
         rows: The rows that were written, in the order of the input, if ``returning`` asks for
             them.
+        retries: How often the update was undone and tried again; see ``retries=``.
     """
 
     updated: int
     unchanged: int
     skipped: int
     rows: list[ReturnedRow]
+    retries: int
 
     def __new__(
         cls,
@@ -161,6 +166,7 @@ class UpdateResult(int):
         unchanged: int = 0,
         skipped: int = 0,
         rows: list[ReturnedRow] | None = None,
+        retries: int = 0,
     ) -> UpdateResult:
         """Count ``updated + unchanged``."""
         self = super().__new__(cls, updated + unchanged)
@@ -168,7 +174,8 @@ class UpdateResult(int):
         self.unchanged = unchanged
         self.skipped = skipped
         self.rows = rows or []
+        self.retries = retries
         return self
 
     def __getnewargs__(self) -> tuple[Any, ...]:
-        return self.updated, self.unchanged, self.skipped, self.rows
+        return self.updated, self.unchanged, self.skipped, self.rows, self.retries

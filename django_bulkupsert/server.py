@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from .driver import Diagnostics
 from .sql import Fragment
 
+logger = logging.getLogger("django_bulkupsert")
+
 _plain_tables: WeakKeyDictionary[Any, dict[str, bool]] = WeakKeyDictionary()
 _enums: WeakKeyDictionary[Any, dict[str, bool]] = WeakKeyDictionary()
 _locks: WeakKeyDictionary[Any, dict[str, bool]] = WeakKeyDictionary()
 _citus: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+_stages: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 
 
 def created_by(connection: Any, table: Fragment) -> str:
@@ -105,3 +109,23 @@ def has_citus(connection: Any) -> bool:
             cursor.execute("SELECT to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL")
             _citus[connection] = cursor.fetchone()[0]
     return _citus[connection]
+
+
+def may_stage(connection: Any) -> bool:
+    """Whether the role may make temporary tables; that it may not is logged, once.
+
+    Asked by a cursor of the driver's own, as above.
+    """
+    if connection not in _stages:
+        connection.ensure_connection()
+        with connection.connection.cursor() as cursor:
+            cursor.execute("SELECT has_database_privilege(current_database(), 'TEMPORARY')")
+            _stages[connection] = cursor.fetchone()[0]
+        if not _stages[connection]:
+            logger.warning(
+                "the role of database %r may not make temporary tables: all rows of a call are "
+                "held in memory, and sent in one statement; to have them staged, "
+                "GRANT TEMPORARY ON DATABASE",
+                connection.alias,
+            )
+    return _stages[connection]

@@ -820,6 +820,7 @@ class Ticking(models.Model):
 
 
 from .conflict_models import *  # noqa: E402, F403 (models are found here)
+from .trust_models import *  # noqa: E402, F403
 
 
 class Runway(models.Model):

@@ -376,6 +376,7 @@ def test_it_has_the_keywords_of_the_method():
     method = inspect.signature(BulkUpsertQuerySet.bulk_upsert).parameters
     absent = {
         "self", "returning", "returning_old", "progress", "on_error", "validate", "batch_size",
+        "retries",
     }  # fmt: skip
     assert set(method) - set(own) == absent
     for name in set(method) - absent - {"rows"}:

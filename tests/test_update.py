@@ -123,15 +123,16 @@ class TestTheCall:
         assert Product.objects.count() == 12
 
     def test_one_query(self, products, django_assert_num_queries):
-        """A small input is one query, inside a transaction too."""
-        with django_assert_num_queries(1):
-            Product.objects.bulk_update(products, ["stock", "name"])
-        with django_assert_num_queries(1):
-            Product.objects.bulk_update(products[:1], ["stock"])
-        with django_assert_num_queries(1):
-            Product.objects.filter(stock=3).bulk_update(
-                products, ["name"], skip_unchanged=True, returning=["name"]
-            )
+        """A small input is one query; inside a transaction beside a savepoint, to be retried."""
+        for retries, queries in ((0, 1), (1, 3)):
+            with django_assert_num_queries(queries):
+                Product.objects.bulk_update(products, ["stock", "name"], retries=retries)
+            with django_assert_num_queries(queries):
+                Product.objects.bulk_update(products[:1], ["stock"], retries=retries)
+            with django_assert_num_queries(queries):
+                Product.objects.filter(stock=3).bulk_update(
+                    products, ["name"], skip_unchanged=True, returning=["name"], retries=retries
+                )
 
     def test_many_rows_of_their_own_accord(self):
         """More rows than go by unnest are staged, and updated by one statement."""

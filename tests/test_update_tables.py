@@ -72,8 +72,8 @@ class TestThreeLevels:
         """All tables are locked and written by one statement."""
         with CaptureQueriesContext(connection) as queries:
             Pizzeria.objects.bulk_update(changed(pizzerias), ["name", "stars", "oven"])
-        assert len(queries) == 1
-        assert queries[0]["sql"].count("FOR NO KEY UPDATE OF") == 1
+        assert len(queries) == 3  # and a savepoint
+        assert queries[1]["sql"].count("FOR NO KEY UPDATE OF") == 1
 
     def test_clock_of_a_parent(self, pizzerias, strategy):
         """A parent's auto_now is refreshed though only the child's field is named."""

@@ -50,6 +50,7 @@ class Summary:
             "unchanged": result.unchanged,
             "skipped": result.skipped,
             "rejected": len(result.rejected),
+            "retries": result.retries,
             "seconds": round(self.seconds, 3),
             "rows_per_second": round(self.rate),
         }
@@ -68,6 +69,8 @@ class Summary:
         }
         if self.collects:
             counts["rejected"] = len(result.rejected)
+        if result.retries:
+            counts["retries"] = result.retries
         head = [*counts, "seconds", "rows/s"]
         shown = [f"{count:,}" for count in counts.values()]
         row = [*shown, f"{self.seconds:.2f}", f"{self.rate:,.0f}"]

@@ -2,63 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, Generic, TypeVar
 
 from django.db import (
+    DatabaseError,
     DataError,
     IntegrityError,
     InternalError,
     NotSupportedError,
     ProgrammingError,
-    connections,
-    transaction,
 )
 
 from .. import server
-from ..chunks import Chunk
+from ..chunks import Chunk, joined
 from ..driver import Diagnostics, diagnostics
 from ..errors import OptionError
-from ..plans.base import Plan
 from ..relations import (
-    CHUNK_ROWS,
     UNNEST_ROWS,
-    Loading,
     Relation,
-    Sink,
     StagingRelation,
     UnnestRelation,
     ValuesRelation,
     find_fault,
-    slots_of,
 )
-from ..rows import Rows
 from ..sql import Fragment, identifier
 from ..statements.update import Update
 from ..statements.upsert import Upsert
-from .progress import Progress
+from .sending import PlanT, Sending
 
 #: What an engine says that can't lock rows of a table: Citus, over shards, and of a reference
 #: table beside a local one.
 REFUSALS = ("0A000", "XX000")
 
-PlanT = TypeVar("PlanT", bound=Plan)
+#: Characters that one statement carries at most: to the server it is a gigabyte, and a character is
+#: up to four bytes, or two where it has to be escaped.
+MOST_HELD = 2**28
+
 ResultT = TypeVar("ResultT")
 
 
-class Call(Generic[PlanT, ResultT]):
+class Call(Sending[PlanT], Generic[PlanT, ResultT]):
     """A call under way: its plan, its rows, and the ways to run them."""
-
-    def __init__(self, plan: PlanT, source: Rows, progress: Progress) -> None:
-        self.plan = plan
-        self.source = source
-        self.progress = progress
-        self.connection = connections[plan.connection.alias]
-        self.commits = False
-        self.slots = source.reader.keep("slots", partial(slots_of, source.reader))
-        self.chunk_rows = CHUNK_ROWS
 
     def run(self) -> ResultT:
         """Choose the relation by the rows, and write them."""
@@ -79,11 +66,20 @@ class Call(Generic[PlanT, ResultT]):
     def at_once(self, chunk: Chunk, relation: Relation) -> ResultT:
         """Run a chunk that is all of the input, over a relation that is part of the statement."""
         self.plan.check_castable(self.slots)
-        try:
-            with self.unstaged(chunk), self.connection.cursor() as cursor:
+
+        def attempt() -> ResultT:
+            with self.forgetting(), self.unstaged(chunk), self.connection.cursor() as cursor:
                 result = self.merge(cursor, relation)
                 self.progress.done()
                 return result
+
+        self.attempts.doing = f"writing {chunk.count:,} rows"
+        try:
+            return self.attempts.part(
+                attempt,
+                passes=partial(self.may_pass, relation),
+                alone=self.connection.get_autocommit(),
+            )
         except DataError as error:
             fault = find_fault(self.connection, self.slots, chunk)
             if fault is None:
@@ -103,8 +99,11 @@ class Call(Generic[PlanT, ResultT]):
         Args:
             rows: The rows that were pulled already.
         """
+        if not (server.may_stage(self.connection) or self.has_to_stage):
+            return self._held(rows)
         with self._transaction(), self.connection.cursor() as cursor:
             nested = bool(self.connection.savepoint_ids)
+            self.attempts.doing = "preparing its staging table"
             self.begin(cursor)
             staging = self.stage(cursor)
             self.load(staging, rows)
@@ -115,6 +114,35 @@ class Call(Generic[PlanT, ResultT]):
             self.progress.done()
             return result
 
+    @property
+    def has_to_stage(self) -> bool:
+        """Whether no other relation would do."""
+        return any(slot.column.base_type is None for slot in self.slots)
+
+    def _held(self, rows: Sequence[Any]) -> ResultT:
+        """Hold all of the input, and write it by one statement, so that there is one order.
+
+        Args:
+            rows: The rows that were pulled already.
+        """
+        source = self.source
+        chunks = []
+        while rows := rows or source.pull(self.chunk_rows):
+            chunk = source.encode(source.read(rows))
+            self.take(chunk)
+            self.progress.at(source.count)
+            chunks.append(chunk)
+            rows = ()
+        whole = joined(chunks)
+        if whole.size > MOST_HELD:
+            raise OptionError(
+                f"rows: {whole.size:,} characters are too many for one statement, and the role may "
+                "not make temporary tables, into which they would go in pieces; GRANT TEMPORARY ON "
+                "DATABASE, or pass fewer rows at a time"
+            )
+        carrier = ValuesRelation if whole.has_cells else UnnestRelation
+        return self.at_once(whole, carrier(self.slots, whole))
+
     def stage(self, cursor: Any) -> StagingRelation:
         """Return the staging table."""
         return StagingRelation(self.connection, cursor, self.slots)
@@ -122,10 +150,7 @@ class Call(Generic[PlanT, ResultT]):
     def merged(self, cursor: Any, staging: StagingRelation) -> ResultT:
         """Write the rows that a staging table holds."""
         try:
-            with self._atomic():
-                result = self.merge(cursor, staging)
-                self.check_deferred(cursor)
-                return result
+            return self.tried(cursor, staging, self.check_deferred)
         except IntegrityError as error:
             self.blame(error, staging)
             raise
@@ -136,59 +161,28 @@ class Call(Generic[PlanT, ResultT]):
             self.blame_key(error, staging)
             raise
 
+    def tried(self, cursor: Any, relation: Relation, check: Callable[[Any], object]) -> ResultT:
+        """Write staged rows in a savepoint, and again if that may help.
+
+        Args:
+            cursor: The cursor.
+            relation: The rows.
+            check: Is called with the cursor when they are written.
+        """
+
+        def attempt() -> ResultT:
+            with self.forgetting(), self._atomic():
+                result = self.merge(cursor, relation)
+                check(cursor)
+                return result
+
+        self.attempts.doing = f"writing {self.source.count:,} rows from its staging table"
+        return self.attempts.part(attempt, passes=partial(self.may_pass, relation), alone=False)
+
     def check_deferred(self, cursor: Any) -> None:
         """Check what is deferred to a commit that comes next, while rows can still be asked."""
         if self.commits:
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-
-    def load(self, sink: Sink, rows: Sequence[Any] = ()) -> None:
-        """Send all of the input, chunk by chunk; each is encoded while the last one is sent.
-
-        Args:
-            sink: What it is sent to.
-            rows: The rows that were pulled already.
-        """
-        source = self.source
-        source.allow_verbatim()
-        with Loading(sink) as loading:
-            while True:
-                # What runs no code of the caller's, which might query, goes on beside the sending.
-                if source.source.is_held:
-                    loading.send()
-                rows = rows or source.pull(self.chunk_rows)
-                if not rows:
-                    break
-                rows, left = self._split(rows)
-                if source.reader.is_plain(rows):
-                    loading.send()
-                else:
-                    loading.wait()
-                block = source.read(rows)
-                loading.send()
-                chunk = source.encode(block, loading.wait)
-                self.take(chunk)
-                loading.add(chunk)  # and the connection is free
-                self.progress.at(source.count)
-                rows = left
-
-    def _split(self, rows: Any) -> tuple[Any, Any]:
-        """Return the rows of one chunk, and what is left of those that were pulled."""
-        count, most = len(rows), self.chunk_rows
-        if count <= most:
-            return rows, ()
-        picked = self.source.source.picked
-        return picked(rows, range(most)), picked(rows, range(most, count))
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """Run a block in a transaction, and note whether its end is the commit."""
-        self.commits = self.connection.get_autocommit()
-        with self._atomic():
-            yield
-
-    def _atomic(self) -> AbstractContextManager[Any]:
-        atomic: AbstractContextManager[Any] = transaction.atomic(using=self.connection.alias)
-        return atomic
 
     def statement(self, over: Upsert | Update) -> Fragment:
         """Return a statement's SQL, which is kept for other calls unless the rows are in it."""
@@ -252,9 +246,6 @@ class Call(Generic[PlanT, ResultT]):
         """The columns by which rows are matched."""
         raise NotImplementedError
 
-    def take(self, chunk: Chunk) -> None:
-        """See a chunk before it is sent."""
-
     def begin(self, cursor: Any) -> None:
         """Do what has to be done before a staging table is loaded."""
 
@@ -275,3 +266,11 @@ class Call(Generic[PlanT, ResultT]):
 
     def blame_key(self, error: ProgrammingError, relation: Relation) -> None:
         """Raise the error that lists the keys that stand twice, if it is that."""
+
+    def may_pass(self, _relation: Relation, _error: DatabaseError) -> bool:
+        """Whether a value that a unique index has already may be the row's own, next time."""
+        return False
+
+    def forgetting(self) -> AbstractContextManager[Any]:
+        """Forget what an attempt has noted, if it fails."""
+        return nullcontext()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from django.db import DatabaseError, DataError, IntegrityError, transaction
@@ -26,6 +27,7 @@ from ..statements.screens import (
     stored_orphans,
 )
 from ..statements.upsert import Upsert
+from .attempts import Attempts
 from .faults import one_of
 from .progress import Progress
 from .screening import ScreeningCall, Why, firsts, no_parent
@@ -44,12 +46,16 @@ class CollectingCall(ScreeningCall):
 
     source: SievedRows
 
-    def __init__(self, plan: UpsertPlan, source: SievedRows, progress: Progress) -> None:
-        super().__init__(plan, source, progress)
+    def __init__(
+        self, plan: UpsertPlan, source: SievedRows, progress: Progress, attempts: Attempts
+    ) -> None:
+        super().__init__(plan, source, progress, attempts)
         self.rejects = source.rejects
         self.gone = []
         self._size = 0, 0
         self._deferred: str | None = None
+
+    has_to_stage = True
 
     def run(self) -> UpsertResult:
         """Stage the rows that can be taken, and write those that can be stored."""
@@ -126,7 +132,7 @@ class CollectingCall(ScreeningCall):
         if not self._size[0]:
             return UpsertResult()
         try:
-            return self._tried(cursor, relation)
+            return self.tried(cursor, relation, partial(self._check, names=self._deferred))
         except DatabaseError as error:  # whose class depends on the driver
             self._check_is_a_rows(cursor, staging, error)
             if self._took(cursor, staging, error):
@@ -137,12 +143,6 @@ class CollectingCall(ScreeningCall):
         middle = (low + high) // 2
         first = self._written(cursor, staging, low, middle)
         return first + self._written(cursor, staging, middle, high)
-
-    def _tried(self, cursor: Any, relation: Relation) -> UpsertResult:
-        with self._atomic():
-            result = self.merge(cursor, relation)
-            self._check(cursor, self._deferred)
-            return result
 
     def _check_is_a_rows(self, cursor: Any, staging: StagingRelation, error: DatabaseError) -> None:
         """Raise an error that is no row's: of the server, or of the statement whatever its rows."""

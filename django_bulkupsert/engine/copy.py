@@ -36,12 +36,19 @@ from ..relations.staging import TEXT
 from ..rows import Rows, open_rows, told_by_line
 from ..sources import check_rows
 from ..sql import Fragment, comma, compose, unqualified
+from .attempts import Attempts
 from .call import Call
 from .progress import Progress
 
 
 def run(model: Model, rows: Any, options: CopyOptions, using: str) -> int:
     """Insert ``rows``; see ``BulkUpsertQuerySet.bulk_copy`` for the meaning of each word."""
+    label = model._meta.label
+    attempts = Attempts(connections[using], f"bulk_copy() of {label}", "INSERT", 0, rows)
+    return attempts.whole(partial(_run, model, rows, options, using, attempts))
+
+
+def _run(model: Model, rows: Any, options: CopyOptions, using: str, attempts: Attempts) -> int:
     with planned(model, using, options, partial(CopyPlan, model)) as plan:
         check_rows(rows)
         defers = check_table(plan)
@@ -54,7 +61,7 @@ def run(model: Model, rows: Any, options: CopyOptions, using: str) -> int:
             return 0
         try:
             with told_by_line(source.source):
-                return CopyCall(plan, source, options, progress, defers=defers).run()
+                return CopyCall(plan, source, options, progress, attempts, defers=defers).run()
         except Refused as refused:
             blame(plan, refused.error)
             raise refused.error from refused.error.__cause__
@@ -100,16 +107,19 @@ class CopyCall(Call[CopyPlan, int]):
         defers: Whether the table may have a constraint that is deferred.
     """
 
+    loads = "copying"
+
     def __init__(
         self,
         plan: CopyPlan,
         source: Rows,
         options: CopyOptions,
         progress: Progress,
+        attempts: Attempts,
         *,
         defers: bool,
     ) -> None:
-        super().__init__(plan, source, progress)
+        super().__init__(plan, source, progress, attempts)
         self.defers = defers
         source.objects = None  # the instances stay as they are, and are not held
         if options.batch_size is not None:

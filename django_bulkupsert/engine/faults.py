@@ -20,8 +20,17 @@ from ..plans.upsert import UpsertPlan
 from ..relations import Relation
 from ..result import UpsertResult
 from ..statements.questions import duplicates, first_too_long, nulls
-from ..statements.screens import checks, occupied, repeated, unchecked, unique_columns
+from ..statements.screens import (
+    checks,
+    constrained,
+    occupied,
+    orphans,
+    repeated,
+    unchecked,
+    unique_columns,
+)
 from ..statements.upsert import Upsert
+from .bound import Bound
 from .call import Call
 
 
@@ -43,14 +52,10 @@ MOST_KEYS = 10
 class Faults(Call[UpsertPlan, UpsertResult]):
     """An upsert under way, and what can be told of its errors."""
 
+    bound: Bound
+
     def upsert(self, relation: Relation, part: bool | None) -> Upsert:
         """Return the statement of a part of the rows."""
-        raise NotImplementedError
-
-    def first_orphan(
-        self, cursor: Any, over: Upsert, name: str | None
-    ) -> tuple[Column | None, int | None]:
-        """Return a foreign key's column, by its name, and the first row that points to none."""
         raise NotImplementedError
 
     def duplicates(self, cursor: Any, upsert: Upsert) -> DuplicateKeysError:
@@ -65,6 +70,26 @@ class Faults(Call[UpsertPlan, UpsertResult]):
             more=len(found) > MOST_KEYS,
             choice=self.plan.target is not None,
         )
+
+    def may_pass(self, relation: Relation, error: DatabaseError) -> bool:
+        """Whether a value that a unique index has already may be the row's own, next time.
+
+        Another call has written the same row at the same time; now it is there to be matched. Not
+        if it is another row's; where that can't be asked, it is tried once.
+        """
+        found = diagnostics(error)
+        if found.context or not self.plan.key:
+            return False
+        over = self.upsert(relation, None)
+        with suppress(DatabaseError), self.connection.cursor() as cursor:
+            unique_columns(self.plan.table, found.constraint or "").execute(cursor)
+            names = (cursor.fetchone() or [None])[0] or []
+            if self.source.without_pk and names == [self.plan.pk[0].field.column]:
+                # One that was drawn is another row's; one that was preserved may be, since deleted.
+                return self.plan.options.preserve_sequence and not self.attempts.count
+            if self.indexed(cursor, over, found.constraint):
+                return self._first_occupied(cursor, over, found.constraint)[1] is None
+        return not self.attempts.count
 
     def check_constraint(self, error: ProgrammingError) -> None:
         """Say that the table lacks what the model has, if that is the error.
@@ -82,7 +107,8 @@ class Faults(Call[UpsertPlan, UpsertResult]):
         what = f"unique constraint {target}" if target.parts else f"constraint {target.name!r}"
         raise MissingConstraintError(
             f"the table of {self.plan.model._meta.label} has no {what}, which the model has; run "
-            "migrate, after makemigrations if the constraint is new"
+            "migrate, after makemigrations if the constraint is new (a view and a foreign table "
+            "have none: there match_fields can take its place)"
         ) from error
 
     def blame_value(self, error: DataError, relation: Relation) -> None:
@@ -145,10 +171,41 @@ class Faults(Call[UpsertPlan, UpsertResult]):
             if index is not None:
                 raise RowConstraintError(index, column.field.name, reason) from error
 
+    def foreign_keys(
+        self, cursor: Any, upsert: Upsert, name: str | None = None
+    ) -> Iterator[tuple[Column, Column]]:
+        """Give the foreign keys that rows bring and the table has, and what they point to.
+
+        Args:
+            cursor: The cursor.
+            upsert: The rows.
+            name: The name of the constraint that is asked for; None: of all.
+        """
+        constrained(self.plan.table).execute(cursor)
+        there = {column for column, named in cursor.fetchall() if name in (None, named)}
+        for column in upsert.slot_of:
+            field: Any = column.field
+            if field.is_relation and field.column in there:
+                yield column, self.plan.column(field.target_field)
+
+    def first_orphan(
+        self, cursor: Any, over: Upsert, name: str | None
+    ) -> tuple[Column | None, int | None]:
+        """Return the first row that points to none, and the foreign key; see Faults."""
+        for column, target in self.foreign_keys(cursor, over, name or ""):
+            # A row that is there keeps its key, unless the key is updated.
+            new = column not in self.bound.write.updates
+            over.execute(cursor, orphans(over, column, target, new=new))
+            row = cursor.fetchone()
+            if row is not None:
+                return column, row[0]
+        return None, None
+
     def given(self, over: Upsert) -> dict[str, Column]:
-        """Return the columns that all rows give, but for the primary key, by their names."""
+        """Return the columns that all rows give, by their names."""
         constants = [each.column for each in self.source.reader.constants]
-        given = [column for column in (*over.slot_of, *constants) if column not in self.plan.pk]
+        drawn = self.plan.pk if self.source.without_pk else ()
+        given = [column for column in (*over.slot_of, *constants) if column not in drawn]
         return {column.field.column or "": column for column in given}
 
     def _first_unchecked(

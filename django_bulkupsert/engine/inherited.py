@@ -27,6 +27,7 @@ from ..result import ReturnedRow, Status, UpsertResult
 from ..rows import Rows
 from ..sources import Walk
 from ..statements.questions import lock_table, lookup
+from .attempts import Attempts
 from .progress import Progress
 from .upsert import UpsertCall
 
@@ -36,9 +37,10 @@ CallT = TypeVar("CallT", bound=UpsertCall)
 class InheritedCall:
     """An upsert of instances that are kept in several tables."""
 
-    def __init__(self, plan: InheritedPlan, progress: Progress) -> None:
+    def __init__(self, plan: InheritedPlan, progress: Progress, attempts: Attempts) -> None:
         self.plan = plan
         self.progress = progress
+        self.attempts = attempts
         self.alias: str = plan.connection.alias
         self.objects: list[Any] = []
         self.told: list[Told] = []
@@ -58,7 +60,20 @@ class InheritedCall:
                     f"{described(row)}, where rows are instances of {self.plan.label}, which keeps "
                     "its fields in several tables",
                 )
+        alone = self.plan.connection.get_autocommit()
+        stored = self.attempts.part(self._attempt, passes=None, alone=alone)
+        for marks, objects in self.marks:
+            marks.apply(objects)
+        for index in self._left:
+            for table in self.plan.tables:
+                for parent, link in links(table):
+                    setattr(self.objects[index], link.attname, self.told[index].pks[parent])
+        return self._result(stored)
+
+    def _attempt(self) -> dict[int, Any]:
+        """Write the rows; return the stored objects of those that were left out."""
         self.told = [Told() for _ in self.objects]
+        self.marks = []
         with transaction.atomic(using=self.alias):
             if self.plan.options.lock is not None:
                 with self.plan.connection.cursor() as cursor:
@@ -73,13 +88,7 @@ class InheritedCall:
             stored = self._look_up()
             self.progress.count = len(self.objects)
             self.progress.done()
-        for marks, objects in self.marks:
-            marks.apply(objects)
-        for index in self._left:
-            for table in self.plan.tables:
-                for parent, link in links(table):
-                    setattr(self.objects[index], link.attname, self.told[index].pks[parent])
-        return self._result(stored)
+        return stored
 
     @property
     def _left(self) -> list[int]:
@@ -89,7 +98,7 @@ class InheritedCall:
     def _call(self, kind: type[CallT], plan: UpsertPlan, indexes: Sequence[int]) -> CallT:
         reader = TableReader(plan.model, plan.column, self._keys(plan.model, indexes))
         source = Rows(reader, Walk([self.objects[index] for index in indexes]))
-        return kind(plan, source, Progress(None, ()))
+        return kind(plan, source, Progress(None, ()), self.attempts)
 
     def _keys(self, table: Model, indexes: Sequence[int]) -> dict[str, list[Any]]:
         """Return the keys in a table that rows have by now, those of parents or their own."""

@@ -17,18 +17,22 @@ from ..plans.options import UpsertOptions
 from ..plans.upsert import UpsertPlan
 from ..readers import reader_of
 from ..readers.base import described
-from ..result import Rejected, ReturnedRow, UpsertResult
+from ..result import UpsertResult
+from .attempts import Attempts
 from .opening import opened
 from .progress import Part, Progress
 
 
-def run(plan: UpsertPlan, rows: Iterable[Any], progress: Progress) -> UpsertResult:
+def run(
+    plan: UpsertPlan, rows: Iterable[Any], progress: Progress, attempts: Attempts
+) -> UpsertResult:
     """Write groups of rows one after the other, in the order in which they begin.
 
     Args:
         plan: The plan of the whole.
         rows: The rows.
         progress: Is told of the rows of each group.
+        attempts: The attempts at the whole.
     """
     options = replace(plan.options, mixed_keys=False)
     if options.fields is not None:
@@ -53,26 +57,26 @@ def run(plan: UpsertPlan, rows: Iterable[Any], progress: Progress) -> UpsertResu
         given: _planned(plan, _narrowed(plan.model, options, given), held[first], first)
         for given, (first, *_) in groups.items()
     }
-    result = UpsertResult()
-    returned: list[ReturnedRow] = []
-    rejected: list[Rejected] = []
-    before = 0
-    with transaction.atomic(using=plan.connection.alias):
-        for given, indexes in groups.items():
-            with counted_in(indexes):
-                part = Part(progress, before)
-                call = opened(plans[given], [held[index] for index in indexes], part)
-                some = UpsertResult() if call is None else call.run()
-            before += len(indexes)
-            returned += [replace(row, index=indexes[row.index]) for row in some.rows]
-            rejected += [replace(row, index=indexes[row.index]) for row in some.rejected]
-            result += replace(some, rows=(), rejected=())
-        progress.done()
-    return replace(
-        result,
-        rows=sorted(returned, key=lambda row: row.index) or (),
-        rejected=sorted(rejected, key=lambda row: row.index),
-    )
+
+    def write() -> UpsertResult:
+        result = UpsertResult()
+        before = 0
+        with transaction.atomic(using=plan.connection.alias):
+            for given, indexes in groups.items():
+                with counted_in(indexes):
+                    part = Part(progress, before)
+                    call = opened(plans[given], [held[at] for at in indexes], part, attempts)
+                    some = UpsertResult() if call is None else call.run()
+                before += len(indexes)
+                result += replace(
+                    some,
+                    rows=[replace(row, index=indexes[row.index]) for row in some.rows],
+                    rejected=[replace(row, index=indexes[row.index]) for row in some.rejected],
+                )
+            progress.done()
+        return result
+
+    return attempts.part(write, passes=None, alone=plan.connection.get_autocommit())
 
 
 def _check_given(plan: UpsertPlan, groups: Iterable[frozenset[Field]]) -> None:

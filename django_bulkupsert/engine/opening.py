@@ -9,12 +9,15 @@ from typing import Any
 from ..plans.upsert import UpsertPlan
 from ..rows import Rows, open_rows
 from ..sieve import SievedRows
+from .attempts import Attempts
 from .collect import CollectingCall
 from .progress import Progress
 from .upsert import UpsertCall
 
 
-def opened(plan: UpsertPlan, rows: Iterable[Any], progress: Progress) -> UpsertCall | None:
+def opened(
+    plan: UpsertPlan, rows: Iterable[Any], progress: Progress, attempts: Attempts
+) -> UpsertCall | None:
     """Return the call for rows of one kind, or None where there is no row."""
     kind = SievedRows if plan.collects else Rows
     behind = partial(kind, validates=plan.options.validate)
@@ -25,5 +28,5 @@ def opened(plan: UpsertPlan, rows: Iterable[Any], progress: Progress) -> UpsertC
     if source is None:
         return None
     if isinstance(source, SievedRows):
-        return CollectingCall(plan, source, progress)
-    return UpsertCall(plan, source, progress)
+        return CollectingCall(plan, source, progress, attempts)
+    return UpsertCall(plan, source, progress, attempts)

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import Any
 
-from django.db import DatabaseError, IntegrityError, models
+from django.db import DatabaseError, IntegrityError, connections, models
 from django.db.transaction import atomic, mark_for_rollback_on_error
 
 from ..arrow import refuse_table
@@ -24,6 +24,7 @@ from ..result import ReturnedRow, UpdateResult
 from ..rows import Rows, told_by_line
 from ..sources import Walk
 from ..statements.update import Update
+from .attempts import Attempts
 from .call import Call
 from .progress import Progress
 
@@ -32,6 +33,22 @@ def run(
     queryset: models.QuerySet[Any, Any], objs: Iterable[Any] | CsvRows, options: UpdateOptions
 ) -> UpdateResult:
     """Update by ``objs``; see ``BulkUpsertQuerySet.bulk_update`` for the meaning of each word."""
+    label = queryset.model._meta.label
+    attempts = Attempts(
+        connections[queryset.db], f"bulk_update() of {label}", "SELECT and UPDATE", options.retries,
+        objs,
+    )  # fmt: skip
+    result = attempts.whole(partial(_run, queryset, objs, options, attempts))
+    result.retries = attempts.count
+    return result
+
+
+def _run(
+    queryset: models.QuerySet[Any, Any],
+    objs: Iterable[Any] | CsvRows,
+    options: UpdateOptions,
+    attempts: Attempts,
+) -> UpdateResult:
     using = queryset.db
     plain = _is_plain(queryset.query)
     make = partial(UpdatePlan, queryset)
@@ -43,7 +60,7 @@ def run(
         walk = CsvSource(objs) if isinstance(objs, CsvRows) else Walk(objs)
         reader = plan.open_reader(walk.first if isinstance(walk, CsvSource) else None)
         source = Rows(reader, walk)
-        call = UpdateCall(plan, source, progress, reader.expressions)
+        call = UpdateCall(plan, source, progress, attempts, reader.expressions)
         with told_by_line(walk):
             if not (walk.is_empty or plan.is_empty):
                 return call.run()
@@ -71,9 +88,14 @@ class UpdateCall(Call[UpdatePlan, UpdateResult]):
     """A ``bulk_update`` under way."""
 
     def __init__(
-        self, plan: UpdatePlan, source: Rows, progress: Progress, expressions: RowExpressions
+        self,
+        plan: UpdatePlan,
+        source: Rows,
+        progress: Progress,
+        attempts: Attempts,
+        expressions: RowExpressions,
     ) -> None:
-        super().__init__(plan, source, progress)
+        super().__init__(plan, source, progress, attempts)
         self.expressions = expressions
         if plan.options.batch_size is not None:
             self.chunk_rows = min(self.chunk_rows, plan.options.batch_size)
@@ -84,15 +106,15 @@ class UpdateCall(Call[UpdatePlan, UpdateResult]):
         return self.plan.match
 
     def unstaged(self, chunk: Chunk) -> AbstractContextManager[Any]:
-        """Run one statement as Django's ``update()`` does: without a savepoint.
+        """Run one statement; in a transaction of the caller's, in a savepoint.
 
-        Unless a text may not be read as what it should be: then, to find its row, the
-        caller's transaction has to stay usable. Or something is told, which may undo it.
+        So that it stays usable, to try again, or to find the row whose text may not be read as what
+        it should be. Without any of these it is run as Django's ``update()`` is.
         """
         guard: Any = mark_for_rollback_on_error
         inside = not self.connection.get_autocommit()
-        unsure = inside and not all(texts.sure for texts in chunk.texts)
-        if unsure or self.progress.is_wanted:
+        unsure = self.attempts.most or not all(texts.sure for texts in chunk.texts)
+        if (inside and unsure) or self.progress.is_wanted:
             guard = atomic
         context: AbstractContextManager[Any] = guard(using=self.connection.alias)
         return context

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from operator import itemgetter
@@ -24,8 +24,9 @@ from ..sql import Fragment
 from ..statements.matched import MatchedUpsert
 from ..statements.over import Over
 from ..statements.questions import any_twice, lock_table, stored_rows
-from ..statements.screens import constrained, orphans, writes_all
+from ..statements.screens import writes_all
 from ..statements.upsert import Upsert
+from .attempts import Attempts
 from .bound import Bound
 from .faults import Faults
 from .progress import Progress
@@ -34,8 +35,10 @@ from .progress import Progress
 class UpsertCall(Faults):
     """A ``bulk_upsert`` under way."""
 
-    def __init__(self, plan: UpsertPlan, source: Rows, progress: Progress) -> None:
-        super().__init__(plan, source, progress)
+    def __init__(
+        self, plan: UpsertPlan, source: Rows, progress: Progress, attempts: Attempts
+    ) -> None:
+        super().__init__(plan, source, progress, attempts)
         reader = source.reader
         self.bound = reader.keep("bound", partial(Bound, plan, reader, self.slots))
         self.returns, self.olds = self.bound.returns, self.bound.olds
@@ -64,6 +67,16 @@ class UpsertCall(Faults):
             return nullcontext()
         atomic: AbstractContextManager[Any] = transaction.atomic(using=self.connection.alias)
         return atomic
+
+    @contextmanager
+    def forgetting(self) -> Iterator[None]:
+        """Forget what an attempt has noted, if it fails."""
+        before = len(self.marks.outcomes)
+        try:
+            yield
+        except BaseException:
+            del self.marks.outcomes[before:]
+            raise
 
     def finish(self) -> None:
         """Tell the instances what became of them, now that it is certain."""
@@ -170,36 +183,6 @@ class UpsertCall(Faults):
             and not has_citus(self.connection),
             "sure": sure,
         }
-
-    def foreign_keys(
-        self, cursor: Any, upsert: Upsert, name: str | None = None
-    ) -> Iterator[tuple[Column, Column]]:
-        """Give the foreign keys that rows bring and the table has, and what they point to.
-
-        Args:
-            cursor: The cursor.
-            upsert: The rows.
-            name: The name of the constraint that is asked for; None: of all.
-        """
-        constrained(self.plan.table).execute(cursor)
-        there = {column for column, named in cursor.fetchall() if name in (None, named)}
-        for column in upsert.slot_of:
-            field: Any = column.field
-            if field.is_relation and field.column in there:
-                yield column, self.plan.column(field.target_field)
-
-    def first_orphan(
-        self, cursor: Any, over: Upsert, name: str | None
-    ) -> tuple[Column | None, int | None]:
-        """Return the first row that points to none, and the foreign key; see Faults."""
-        for column, target in self.foreign_keys(cursor, over, name or ""):
-            # A row that is there keeps its key, unless the key is updated.
-            new = column not in self.bound.write.updates
-            over.execute(cursor, orphans(over, column, target, new=new))
-            row = cursor.fetchone()
-            if row is not None:
-                return column, row[0]
-        return None, None
 
     def _transformed(self, relation: Relation) -> Relation:
         """Return the rows as the transforms leave them."""

@@ -8,6 +8,10 @@ from typing import Any
 
 from ..errors import OptionError, listing
 
+#: How often something is tried again, unless the caller says. In tests/trust, of calls that meet as
+#: often as can be, a second retry is rare, and a third was not seen.
+RETRIES = 5
+
 #: The values of ``duplicates=``.
 DUPLICATES = ("error", "first", "last")
 
@@ -43,6 +47,7 @@ class UpsertOptions:
     lock: str | None = None
     on_error: str = "raise"
     validate: bool = False
+    retries: int = RETRIES
     batch_size: int | None = None
     progress: Callable[[int, int | None], object] | None = None
     strategy: str | None = None
@@ -58,6 +63,16 @@ class UpsertOptions:
                 object.__setattr__(self, name, list(given))
             elif isinstance(given, dict):
                 object.__setattr__(self, name, dict(given))
+
+
+def check_retries(retries: Any) -> None:
+    """Check ``retries``, which is a number.
+
+    Raises:
+        OptionError: It is none.
+    """
+    if not isinstance(retries, int) or isinstance(retries, bool) or retries < 0:
+        raise OptionError(f"retries is how often to try again, 0 or more, not {retries!r}")
 
 
 def check_options(options: UpsertOptions) -> None:
@@ -83,6 +98,7 @@ def check_options(options: UpsertOptions) -> None:
         given = getattr(options, name)
         if not isinstance(given, bool):
             raise OptionError(f"{name} is True or False, not {given!r}")
+    check_retries(options.retries)
     if options.duplicates not in DUPLICATES:
         raise OptionError(f"duplicates is 'error', 'first' or 'last', not {options.duplicates!r}")
     if options.lock not in (None, "table"):

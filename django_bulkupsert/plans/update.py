@@ -21,6 +21,7 @@ from ..readers import CsvUpdateReader, UpdateReader
 from ..sql import Fragment, identifier
 from ..target import candidates
 from .base import Plan, check_batch_size
+from .options import RETRIES, check_retries
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class UpdateOptions:
     where: Any = None
     skip_unchanged: bool = False
     returning: Iterable[str] | bool | None = None
+    retries: int = RETRIES
     progress: Callable[[int, int | None], object] | None = None
     strategy: str | None = None
 
@@ -75,6 +77,7 @@ class UpdatePlan(Plan):
     ) -> None:
         super().__init__(queryset.model, connection, options.strategy)
         check_batch_size(options.batch_size)
+        check_retries(options.retries)
         if queryset.query.is_sliced or queryset.query.combinator:
             queryset.filter(pk__in=())  # Django says why not
         self.options = options

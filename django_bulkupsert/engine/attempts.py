@@ -1,0 +1,200 @@
+"""What another call's timing made fail is undone, and done again; and what a call was doing.
+
+Two calls that lock the same rows in the same order don't deadlock, but a foreign writer may have
+another order. ON CONFLICT looks at one unique index, so two calls at once that bring the same new
+row may meet at another, where the second one fails although its row is the first one's. Neither is
+the fault of a row: the statement is rolled back to a savepoint and run again, which in READ
+COMMITTED sees what the other call has written. In REPEATABLE READ and SERIALIZABLE a transaction
+goes on seeing what it saw first, so all of it has to be run again: that is done here if nothing of
+the caller's is in it, and the rows can be walked again.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Collection
+from time import sleep
+from typing import Any, TypeVar
+
+from django.db import DatabaseError
+from django.db.models import QuerySet
+
+from ..csvs import CsvRows
+from ..driver import diagnostics
+from ..errors import BulkUpsertError
+
+logger = logging.getLogger("django_bulkupsert")
+
+ResultT = TypeVar("ResultT")
+
+#: SQLSTATEs of errors that may pass (manual: "PostgreSQL Error Codes").
+DEADLOCK, NOT_SERIALIZABLE, TAKEN = "40P01", "40001", "23505"
+
+#: SQLSTATEs of what ends a statement that takes too long (statement_timeout, or a cancellation, and
+#: lock_timeout), and of what a role or a transaction may not do.
+TIMEOUTS, FORBIDDEN, READ_ONLY = ("57014", "55P03"), "42501", "25006"
+
+#: Seconds before the first retry, at most; twice as many before each that follows.
+PAUSE = 0.02
+
+
+class Attempts:
+    """The attempts at a call.
+
+    Args:
+        connection: The database's connection.
+        call: What the call is, for messages.
+        needs: The privileges that it needs on the table, for messages.
+        most: How often something is tried again, at most.
+        rows: The caller's rows.
+
+    Attributes:
+        count: How often something was tried again.
+        doing: What the call is doing, for messages.
+    """
+
+    def __init__(self, connection: Any, call: str, needs: str, most: int, rows: Any) -> None:
+        self.connection = connection
+        self.call = call
+        self.needs = needs
+        self.most = most
+        self.count = 0
+        self.doing = "preparing"
+        # Asked of Django: there may be no connection yet, nor need for one.
+        autocommit = connection.autocommit
+        if connection.connection is None:
+            autocommit = connection.settings_dict["AUTOCOMMIT"]
+        self._owns = autocommit and not connection.in_atomic_block
+        self._is_walkable = is_walkable_again(rows)
+        # Whether a part of a part is run; and whether the last error may pass if more is run again.
+        self._is_inside = self._passes = False
+
+    def whole(self, run: Callable[[], ResultT]) -> ResultT:
+        """Run a whole call, and again if that may help.
+
+        Raises:
+            DatabaseError: It didn't. Of what took too long, or is not allowed, it says more.
+        """
+        while True:
+            self._passes = False
+            try:
+                return run()
+            except DatabaseError as error:
+                state = diagnostics(error).sqlstate
+                note = self._note(state)
+                if note is not None and not isinstance(error, BulkUpsertError):
+                    raise _noted(error, note) from error.__cause__
+                passes = self._passes or state in (DEADLOCK, NOT_SERIALIZABLE)
+                if not (passes and self._owns and self._is_walkable and self.count < self.most):
+                    raise
+                self._pause(error)
+
+    def part(
+        self,
+        attempt: Callable[[], ResultT],
+        *,
+        passes: Callable[[DatabaseError], bool] | None,
+        alone: bool,
+    ) -> ResultT:
+        """Run a part of a call, and again if that may help.
+
+        What is a part of another one is undone with that, which holds its locks.
+
+        Args:
+            attempt: Does the work, in a transaction or savepoint of its own.
+            passes: Whether a row that is taken elsewhere (23505) may be this call's own then; None:
+                that has been asked by a part of this one.
+            alone: Whether the attempt is a whole transaction.
+        """
+        if self._is_inside:
+            return self._inner(attempt, passes)
+        while True:
+            self._passes, self._is_inside = False, passes is None
+            try:
+                return attempt()
+            except DatabaseError as error:
+                state = diagnostics(error).sqlstate
+                if state not in (DEADLOCK, NOT_SERIALIZABLE, TAKEN) or self.count >= self.most:
+                    raise
+                if state == TAKEN and not (self._passes if passes is None else passes(error)):
+                    raise
+                if not alone and not self._sees_anew():
+                    if self._owns and self._is_walkable:
+                        self._passes = True
+                        raise
+                    raise _noted(error, self._why_not()) from error.__cause__
+                self._pause(error)
+            finally:
+                self._is_inside = False
+
+    def _inner(
+        self, attempt: Callable[[], ResultT], passes: Callable[[DatabaseError], bool] | None
+    ) -> ResultT:
+        """Run a part of a part, and note whether its error may pass."""
+        try:
+            return attempt()
+        except DatabaseError as error:
+            if passes is not None and diagnostics(error).sqlstate == TAKEN:
+                self._passes = passes(error)
+            raise
+
+    def _sees_anew(self) -> bool:
+        """Whether a statement sees what was committed since the last one: in READ COMMITTED."""
+        with self.connection.cursor() as cursor:
+            cursor.execute("SHOW transaction_isolation")
+            return bool(cursor.fetchone()[0] == "read committed")
+
+    def _note(self, state: str | None) -> str | None:
+        """Return what to say beside the server's error."""
+        if state in TIMEOUTS:
+            return f"{self.call} was {self.doing}; nothing of it was written"
+        if state == READ_ONLY:
+            return f"{self.call}: the transaction is read-only, or the server is a standby"
+        if state == FORBIDDEN:
+            return (
+                f"{self.call} was {self.doing}; on the table it needs {self.needs}, and where that "
+                "has row-level security, policies that let the rows through; to stage many rows, "
+                "TEMPORARY on the database"
+            )
+        return None
+
+    def _why_not(self) -> str:
+        if self._owns:
+            return (
+                f"{self.call} was not tried again: its transaction sees only what was there when "
+                "it began, and its rows come from an iterator, which can't be walked again"
+            )
+        return (
+            f"{self.call} was not tried again: the transaction that it is in sees only what was "
+            "there when that began; run the whole transaction again"
+        )
+
+    def _pause(self, error: DatabaseError) -> None:
+        """Wait a while, so that calls which met don't meet again."""
+        self.count += 1
+        found = diagnostics(error)
+        seconds = random.uniform(0, PAUSE * 2 ** (self.count - 1))  # noqa: S311 (no secret)
+        logger.warning(
+            "%s: %s (%s), while %s; trying again, %d of %d times, in %.3f s",
+            self.call,
+            found.message,
+            found.sqlstate,
+            self.doing,
+            self.count,
+            self.most,
+            seconds,
+        )
+        sleep(seconds)
+
+
+def is_walkable_again(rows: Any) -> bool:
+    """Whether rows are sure to be the same if they are walked a second time."""
+    if isinstance(rows, CsvRows):
+        return rows.is_path
+    return isinstance(rows, Collection | QuerySet)
+
+
+def _noted(error: DatabaseError, note: str) -> DatabaseError:
+    """Return an error of the same class with a line more; it is the server's as that one is."""
+    return type(error)(f"{str(error).rstrip()}\n{note}")

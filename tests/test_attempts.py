@@ -1,0 +1,351 @@
+"""What another call's timing made fail is undone, and done again."""
+
+import logging
+import threading
+from contextlib import contextmanager, nullcontext
+
+import pytest
+from django.db import IntegrityError, OperationalError, connection, transaction
+from django.db.models import F
+
+from django_bulkupsert import OptionError, RowConstraintError
+from django_bulkupsert.driver import diagnostics
+from tests.conftest import counts, wait_for_lock
+from tests.models import Place, Product, Restaurant, TwoKeys
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def row(sku, stock=1):
+    return {"sku": sku, "name": "x", "stock": stock}
+
+
+@pytest.fixture
+def stored():
+    """Two rows."""
+    Product.objects.bulk_upsert([row("a"), row("b")], unique_fields=["sku"])
+
+
+@pytest.fixture
+def isolation():
+    """Sets the isolation level of the session's transactions."""
+
+    def set_level(level):
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET default_transaction_isolation = '{level}'")
+
+    yield set_level
+    connection.close()
+
+
+@contextmanager
+def beside(*steps):
+    """Run steps in a transaction of another session: the first now, each other when one waits."""
+    begun, errors = threading.Event(), []
+
+    def work():
+        try:
+            with transaction.atomic():
+                with connection.cursor() as cursor:
+                    cursor.execute("SET LOCAL deadlock_timeout = '60s'")
+                for number, step in enumerate(steps):
+                    if number:
+                        wait_for_lock()
+                    step()
+                    begun.set()
+        except BaseException as error:  # noqa: BLE001 (handed to the test)
+            errors.append(error)
+            begun.set()
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    assert begun.wait(10)
+    yield
+    thread.join()
+    assert errors == []
+
+
+@contextmanager
+def deadlock():
+    """Deadlock with what locks "a" and then "b"; the other session wins."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET deadlock_timeout = '300ms'")
+    with beside(*(lambda sku=sku: add(sku) for sku in "ba")):
+        yield
+
+
+def add(sku):
+    Product.objects.filter(sku=sku).update(stock=F("stock") + 100)
+
+
+def upsert(shape, strategy, **options):
+    return Product.objects.bulk_upsert(
+        shape([row("a", 2), row("b", 3)]), unique_fields=["sku"], strategy=strategy, **options
+    )
+
+
+def update(shape, strategy, **options):
+    rows = [Product(sku="a", stock=2), Product(sku="b", stock=3)]
+    return Product.objects.bulk_update(
+        shape(rows), ["stock"], match_fields=["sku"], strategy=strategy, **options
+    )
+
+
+def stocks():
+    return dict(Product.objects.values_list("sku", "stock"))
+
+
+@pytest.mark.parametrize("call", [upsert, update])
+@pytest.mark.parametrize("inside", [False, True], ids=["alone", "inside"])
+def test_a_deadlock_is_tried_again(stored, shape, strategy, call, inside, caplog):
+    with deadlock(), transaction.atomic() if inside else nullcontext():
+        result = call(shape, strategy)
+    assert result.retries == 1
+    assert result.updated == 2
+    assert stocks() == {"a": 2, "b": 3}
+    (record,) = caplog.records
+    assert (record.name, record.levelno) == ("django_bulkupsert", logging.WARNING)
+    said = record.getMessage()
+    assert said.startswith(f"bulk_{call.__name__}() of tests.Product: deadlock detected (40P01), ")
+    assert "while writing 2 rows" in said
+    assert "trying again, 1 of 5 times" in said
+
+
+@pytest.mark.parametrize("call", [upsert, update])
+@pytest.mark.parametrize("inside", [False, True], ids=["alone", "inside"])
+def test_without_retries_a_deadlock_is_raised(stored, shape, strategy, call, inside, caplog):
+    with deadlock(), transaction.atomic() if inside else nullcontext():
+        with pytest.raises(OperationalError, match="deadlock detected"), transaction.atomic():
+            call(shape, strategy, retries=0)
+    assert stocks() == {"a": 101, "b": 101}
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("returning", [None, ["stock"]])
+def test_instances_are_told_once(stored, strategy, returning):
+    rows = [Product(**row(sku, 7)) for sku in "abc"]
+    with deadlock():
+        result = Product.objects.bulk_upsert(
+            rows, unique_fields=["sku"], strategy=strategy, returning=returning
+        )
+    assert counts(result) == (1, 2, 0, 0)
+    assert result.retries == 1
+    assert [each.pk for each in rows] == [Product.objects.get(sku=sku).pk for sku in "abc"]
+    assert [each["stock"] for each in result.rows] == ([7, 7, 7] if returning else [])
+
+
+def test_collecting_tries_again(stored, shape):
+    rows = [row("a", 2), row("b", 3), row("c" * 13), row("d", 4)]
+    with deadlock():
+        result = Product.objects.bulk_upsert(
+            shape(rows), unique_fields=["sku"], on_error="collect", skip_unchanged=False
+        )
+    assert counts(result) == (1, 2, 0, 0)
+    assert result.retries == 1
+    assert [each.index for each in result.rejected] == [2]
+
+
+def test_mixed_keys_try_again(stored, shape):
+    rows = [row("a", 2), {"sku": "b", "stock": 3}]
+    with deadlock():
+        result = Product.objects.bulk_upsert(shape(rows), unique_fields=["sku"], mixed_keys=True)
+    assert result.retries == 1
+    assert counts(result) == (0, 2, 0, 0)
+
+
+# A row that two calls bring at once ---------------------------------------------------------
+
+
+def insert_elsewhere(**values):
+    TwoKeys.objects.create(**values)
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["alone", "inside"])
+@pytest.mark.parametrize("options", [{}, {"preserve_sequence": True}, {"on_error": "collect"}])
+def test_a_row_that_came_first_to_another_index(shape, strategy, inside, options, caplog):
+    """ON CONFLICT looks at one index; at the other the row of a call at once is in the way."""
+    if options.get("on_error") and strategy != "copy":
+        return
+    rows = [{"code": "a", "key": 1, "value": 5}, {"code": "b", "key": 2, "value": 5}]
+    first = [
+        lambda: insert_elsewhere(code="a", key=9),
+        lambda: TwoKeys.objects.filter(code="a").update(key=1),
+    ]
+    with beside(*first), transaction.atomic() if inside else nullcontext():
+        result = TwoKeys.objects.bulk_upsert(
+            shape(rows), unique_fields=["key"], strategy=strategy, **options
+        )
+    assert counts(result) == (1, 1, 0, 0)
+    assert result.retries == 1
+    assert not result.rejected
+    stored = TwoKeys.objects.order_by("key").values_list("code", "key", "value")
+    assert list(stored) == [("a", 1, 5), ("b", 2, 5)]
+    assert "23505" in caplog.text
+
+
+def test_a_row_that_is_another_is_no_matter_of_time(shape, strategy, caplog):
+    insert_elsewhere(code="a", key=9)
+    with pytest.raises(RowConstraintError) as caught:
+        TwoKeys.objects.bulk_upsert(
+            shape([{"code": "b", "key": 1}, {"code": "a", "key": 2}]),
+            unique_fields=["key"],
+            strategy=strategy,
+        )
+    assert (caught.value.index, caught.value.field) == (1, "code")
+    assert caplog.records == []
+
+
+def test_what_cannot_be_asked_is_tried_once(strategy, caplog):
+    """An index over an expression is not looked into."""
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE UNIQUE INDEX by_value ON tests_twokeys ((value + 1))")
+    try:
+        insert_elsewhere(code="a", key=9, value=3)
+        with pytest.raises(IntegrityError, match="by_value"):
+            TwoKeys.objects.bulk_upsert(
+                [{"code": "b", "key": 1, "value": 3}, {"code": "c", "key": 2, "value": 4}],
+                unique_fields=["key"],
+                strategy=strategy,
+            )
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP INDEX by_value")
+    assert len(caplog.records) == 1
+
+
+# Transactions that go on seeing what they saw first -------------------------------------------
+
+LEVELS = ["repeatable read", "serializable"]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("call", [upsert, update])
+def test_a_call_that_is_the_transaction_is_run_again(stored, strategy, call, level, isolation):
+    isolation(level)
+    with beside(lambda: add("a"), lambda: None):
+        result = call(list, strategy)
+    assert result.retries == 1
+    assert stocks() == {"a": 2, "b": 3}
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("call", [upsert, update])
+@pytest.mark.parametrize(
+    ("inside", "kind", "why"),
+    [
+        (True, list, "the transaction that it is in sees only what was there when that began; "),
+        (False, iter, "its rows come from an iterator, which can't be walked again"),
+    ],
+    ids=["inside", "iterator"],
+)
+def test_else_the_error_says_why_not(
+    stored, strategy, call, level, inside, kind, why, isolation, caplog
+):
+    if not inside and strategy != "copy":
+        return  # one statement, whose rows are held
+    isolation(level)
+    with beside(lambda: add("a"), lambda: None), pytest.raises(OperationalError) as caught:
+        with transaction.atomic() if inside else nullcontext():
+            if inside:
+                assert Product.objects.count() == 2
+            call(kind, strategy)
+    said = str(caught.value)
+    assert "could not serialize access due to concurrent update" in said
+    assert f"bulk_{call.__name__}() of tests.Product was not tried again: " in said
+    assert why in said
+    assert diagnostics(caught.value).sqlstate == "40001"
+    assert stocks() == {"a": 101, "b": 1}
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_several_statements_are_run_again_together(stored, level, isolation):
+    isolation(level)
+    rows = [row("a", 2), {"sku": "b", "stock": 3}]
+    with beside(lambda: add("b"), lambda: None):
+        result = Product.objects.bulk_upsert(rows, unique_fields=["sku"], mixed_keys=True)
+    assert (result.retries, counts(result)) == (1, (0, 2, 0, 0))
+    assert stocks() == {"a": 2, "b": 3}
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_model_of_several_tables_is_run_again(level, isolation):
+    isolation(level)
+    Restaurant(code="a", name="old").save()
+    rows = [Restaurant(code=code, name="new") for code in "ab"]
+    with beside(lambda: Place.objects.filter(code="a").update(name="other"), lambda: None):
+        result = Restaurant.objects.bulk_upsert(rows, unique_fields=["code"])
+    assert (result.retries, counts(result)) == (1, (1, 1, 0, 0))
+    assert dict(Place.objects.values_list("code", "name")) == {"a": "new", "b": "new"}
+
+
+# The option ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("retries", [-1, 1.5, True, None, "3"])
+@pytest.mark.parametrize("call", [upsert, update])
+def test_an_option_that_is_no_number(call, retries):
+    with pytest.raises(OptionError, match="retries is how often to try again, 0 or more, not"):
+        call(list, None, retries=retries)
+
+
+def test_retries_give_up(stored, monkeypatch, caplog):
+    """As often as was asked for, and each waits longer, at most."""
+    waits = []
+    monkeypatch.setattr("django_bulkupsert.engine.attempts.sleep", waits.append)
+    monkeypatch.setattr("django_bulkupsert.engine.attempts.random.uniform", lambda _, most: most)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION fails() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$BEGIN RAISE 'once more' USING ERRCODE = 'deadlock_detected'; END$$;"
+            "CREATE TRIGGER fails BEFORE UPDATE ON tests_product EXECUTE FUNCTION fails()"
+        )
+    try:
+        with pytest.raises(OperationalError, match="once more"):
+            upsert(list, "unnest", retries=3)
+        assert waits == [0.02, 0.04, 0.08]
+        assert len(caplog.records) == 3
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP FUNCTION fails CASCADE")
+
+
+def test_a_primary_key_that_two_calls_bring(shape, strategy):
+    """The primary key's index is one that ON CONFLICT doesn't look at either."""
+    with connection.cursor() as cursor:
+        # So that a new row comes to the primary key's first, and waits there.
+        cursor.execute("ALTER TABLE tests_twokeys DROP CONSTRAINT tests_twokeys_key_key")
+        cursor.execute("ALTER TABLE tests_twokeys ADD UNIQUE (key)")
+    first = [
+        lambda: insert_elsewhere(id=7, code="z", key=9),
+        lambda: TwoKeys.objects.filter(id=7).update(key=1),
+    ]
+    with beside(*first):
+        result = TwoKeys.objects.bulk_upsert(
+            shape([{"id": 7, "code": "a", "key": 1}, {"id": 8, "code": "b", "key": 2}]),
+            unique_fields=["key"],
+            strategy=strategy,
+        )
+    assert (counts(result), result.retries) == ((1, 1, 0, 0), 1)
+    with pytest.raises(RowConstraintError) as caught:
+        TwoKeys.objects.bulk_upsert(
+            shape([{"id": 9, "code": "x", "key": 8}, {"id": 8, "code": "y", "key": 9}]),
+            unique_fields=["key"],
+            strategy=strategy,
+        )
+    assert (caught.value.index, caught.value.field) == (1, "id")
+
+
+def test_a_primary_key_that_was_drawn_is_no_matter_of_time(strategy, caplog):
+    insert_elsewhere(id=1, code="a", key=1)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT setval(pg_get_serial_sequence('tests_twokeys', 'id'), 1, false)")
+    with pytest.raises(IntegrityError, match="pkey"):
+        TwoKeys.objects.bulk_upsert(
+            [{"code": "b", "key": 2}, {"code": "c", "key": 3}],
+            unique_fields=["key"],
+            strategy=strategy,
+        )
+    assert caplog.records == []

@@ -1,0 +1,196 @@
+"""Calls that are stopped on their way: nothing is written, and the session is as it was."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+from django.db import OperationalError, connection
+
+from tests.models import Product
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ROWS = 6_000
+
+
+def rows(stock=1, count=ROWS):
+    return ({"sku": f"{i:06}", "name": "x", "stock": stock} for i in range(count))
+
+
+def upsert(given, strategy):
+    return Product.objects.bulk_upsert(given, unique_fields=["sku"], strategy=strategy)
+
+
+def update(given, strategy):
+    objs = (Product(**row) for row in given)
+    return Product.objects.bulk_update(objs, ["stock"], match_fields=["sku"], strategy=strategy)
+
+
+def copy(given, _strategy):
+    again = ({**row, "sku": f"n{row['sku']}"} for row in given)
+    return Product.objects.bulk_copy(again)
+
+
+@pytest.fixture(params=[upsert, update, copy])
+def call(request) -> Callable:
+    """Each method."""
+    return request.param
+
+
+@pytest.fixture
+def stored():
+    """The rows as they were."""
+    Product.objects.bulk_upsert(rows(0), unique_fields=["sku"])
+
+
+def unchanged() -> None:
+    assert Product.objects.count() == ROWS
+    assert not Product.objects.exclude(stock=0).exists()
+
+
+class Broken(Exception):
+    """What a generator raises."""
+
+
+@pytest.mark.parametrize("error", [Broken, KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_what_the_rows_raise(usable, stored, strategy, call, error, size, chance, tell):
+    times = size(10, 2)
+    for _ in range(times):
+        at = chance.randrange(ROWS)
+
+        def breaks(at=at):
+            for i, row in enumerate(rows()):
+                if i == at:
+                    raise error
+                yield row
+
+        with pytest.raises(error):
+            call(breaks(), strategy)
+        usable()
+    unchanged()
+    tell(
+        "stopped on the way",
+        f"{call.__name__}, {strategy}: its rows raise {error.__name__}",
+        f"{times} times",
+        "rolled back, session usable, nothing left in it",
+    )
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_ctrl_c(usable, stored, strategy, call, size, chance, tell):
+    """A signal that comes whenever it comes, to the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        pytest.skip("signals come to the main thread")
+    times, stopped = size(25, 3), 0
+    start = time.perf_counter()
+    call(rows(0), strategy)
+    usual = time.perf_counter() - start
+    Product.objects.filter(sku__startswith="n").delete()
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        for _ in range(times):
+            signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.001, usual))
+            try:
+                call(rows(0), strategy)
+            except KeyboardInterrupt:
+                stopped += 1
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            usable()
+            assert Product.objects.filter(sku__startswith="n").count() in (0, ROWS)
+            Product.objects.filter(sku__startswith="n").delete()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    unchanged()
+    tell(
+        "stopped on the way",
+        f"{call.__name__}, {strategy}: Ctrl-C",
+        f"{times} times, {stopped} in time",
+        "rolled back, session usable, nothing left in it",
+    )
+
+
+@pytest.mark.parametrize("kind", ["list", "async generator"])
+def test_async_calls_that_are_cancelled(usable, stored, strategy, kind, size, chance, tell):
+    times, cancelled = size(25, 3), 0
+
+    async def stream(stock):
+        for row in rows(stock):
+            yield row
+
+    async def one(stock, seconds):
+        given = stream(stock) if kind == "async generator" else list(rows(stock))
+        work = Product.objects.abulk_upsert(given, unique_fields=["sku"], strategy=strategy)
+        async with Limit(seconds):
+            await work
+
+    start = time.perf_counter()
+    asyncio.run(one(0, 60))
+    usual = time.perf_counter() - start
+    stock = 0
+    for turn in range(1, times + 1):
+        try:
+            asyncio.run(one(turn, chance.uniform(0.001, usual)))
+        except TimeoutError:
+            cancelled += 1
+        usable()
+        found = set(Product.objects.values_list("stock", flat=True))
+        assert found in ({stock}, {turn})
+        (stock,) = found
+    tell(
+        "stopped on the way",
+        f"abulk_upsert, {strategy}, {kind}: cancelled",
+        f"{times} times, {cancelled} in time",
+        "all or nothing, session usable, nothing left in it",
+    )
+
+
+class Limit:
+    """What asyncio.timeout is, for Python 3.10."""
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    async def __aenter__(self):
+        task = asyncio.current_task()
+        self.timer = asyncio.get_running_loop().call_later(self.seconds, task.cancel)
+
+    async def __aexit__(self, kind, error, trace):
+        self.timer.cancel()
+        if kind is asyncio.CancelledError:
+            raise TimeoutError from error
+
+
+def test_statements_that_time_out(usable, stored, strategy, call, size, chance, tell):
+    """Wherever the call is, in COPY or in the merge."""
+    times, said = size(25, 3), []
+    start = time.perf_counter()
+    call(rows(0), strategy)
+    usual = time.perf_counter() - start
+    Product.objects.filter(sku__startswith="n").delete()
+    for _ in range(times):
+        limit = max(1, int(chance.uniform(0, usual) * 500))
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET statement_timeout = {limit}")
+        try:
+            call(rows(0), strategy)
+        except OperationalError as error:
+            said.append(str(error))
+        finally:
+            with connection.cursor() as cursor:
+                cursor.execute("RESET statement_timeout")
+        usable()
+        Product.objects.filter(sku__startswith="n").delete()
+    unchanged()
+    assert all("nothing of it was written" in each for each in said)
+    tell(
+        "stopped on the way",
+        f"{call.__name__}, {strategy}: statement_timeout",
+        f"{times} times, {len(said)} in time",
+        "rolled back, session usable, nothing left in it",
+    )

@@ -1,0 +1,144 @@
+"""Values of every field class, by every relation: what is stored is what was given."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import uuid
+
+import pytest
+from django.db import connection, transaction
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+
+from django_bulkupsert import RowValueError
+from tests import strategies
+from tests.models import Everything
+from tests.trust.conftest import LONG, SEED
+
+pytestmark = pytest.mark.django_db
+
+#: Rows of an example, and examples for each relation.
+ROWS = 40
+EXAMPLES = 420 if LONG else 4
+
+NAMES = [*strategies.FIELDS, *strategies.ONES]
+
+
+def image() -> list[str]:
+    names = ", ".join(
+        connection.ops.quote_name(Everything._meta.get_field(name).column) for name in NAMES
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT ROW({names})::text FROM tests_everything ORDER BY key")
+        return [row[0] for row in cursor.fetchall()]
+
+
+class Undo(Exception):
+    """Ends a transaction that is to leave nothing."""
+
+
+def written(write) -> list[str]:
+    found: list[str] = []
+    try:
+        with transaction.atomic():
+            write()
+            found = image()
+            raise Undo
+    except Undo:
+        return found
+
+
+def test_values_by_every_relation(tell):
+    """Beside Django's own INSERT: the same image of the table, value by value."""
+    seen = {"rows": 0}
+
+    @seed(SEED)
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(rows=st.lists(strategies.rows(6), min_size=ROWS // 6, max_size=ROWS // 6))
+    def run(rows):
+        flat = [row for some in rows for row in some]
+        for key, row in enumerate(flat):
+            row["key"] = key
+            for name in strategies.ONES:  # no two rows may have the same
+                row[name] = None
+        expected = written(
+            lambda: Everything.objects.bulk_create(Everything(**row) for row in flat)
+        )
+        for strategy in ("values", "unnest", "copy"):
+            found = written(
+                lambda strategy=strategy: Everything.objects.bulk_upsert(
+                    iter(flat), unique_fields=["key"], strategy=strategy
+                )
+            )
+            assert found == expected
+        found = written(lambda: Everything.objects.bulk_copy(iter(flat)))
+        assert found == expected
+        seen["rows"] += len(flat)
+
+    run()
+    values = seen["rows"] * len(NAMES) * 4
+    tell(
+        "values of every field class",
+        "values, unnest, copy, bulk_copy; beside Django's INSERT",
+        f"{values:,} values, {len(NAMES)} fields",
+        "0 wrong, 0 truncated",
+    )
+    if LONG:
+        assert values >= 2_000_000
+
+
+#: What PostgreSQL can't hold, by field.
+IMPOSSIBLE = {
+    "big": st.integers(2**63, 2**70) | st.integers(-(2**70), -(2**63) - 1),
+    "boolean": st.just("maybe"),
+    "char": st.text(strategies.characters, min_size=31) | st.just("a\0b") | st.just("\ud800"),
+    "date": st.sampled_from(["2026-02-30", "today", datetime.time(1)]),
+    "datetime": st.sampled_from(["2026-02-30T00:00", "now"]),
+    "decimal": st.sampled_from([decimal.Decimal(10**15), "x", decimal.Decimal("sNaN")]),
+    "integer": st.integers(2**31, 2**40) | st.integers(-(2**40), -(2**31) - 1),
+    "ip": st.sampled_from(["300.1.1.1", "x"]),
+    "json": st.sampled_from([float("nan"), float("inf"), "a\0b", {"a\0": 1}, ["\ud800"]]),
+    "positive": st.just(-(2**31)),
+    "small": st.integers(2**15, 2**20),
+    "text": st.sampled_from(["a\0b", "\udfff"]),
+    "time": st.sampled_from(["25:00", "noon"]),
+    "uuid": st.sampled_from(["x", "0" * 31]),
+    "integers": st.lists(st.integers(2**31, 2**40), min_size=1, max_size=3),
+    "texts": st.lists(st.text("ab", min_size=21), min_size=1, max_size=3),
+    "decimals": st.just([decimal.Decimal(10**15)]),
+}
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_what_cannot_be_held(name, tell):
+    """It is refused, with its row and its field, by every relation; nothing is written."""
+    seen = {"count": 0}
+
+    @seed(SEED)
+    @settings(
+        max_examples=60 if LONG else 5,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(value=IMPOSSIBLE[name], at=st.integers(0, 4))
+    def run(value, at):
+        good = uuid.uuid4().hex[:8]
+        rows = [{"key": key, "slug": good, name: None} for key in range(5)]
+        rows[at][name] = value
+        for strategy in ("values", "unnest", "copy"):
+            with pytest.raises(RowValueError) as caught, transaction.atomic():
+                Everything.objects.bulk_upsert(iter(rows), unique_fields=["key"], strategy=strategy)
+            assert (caught.value.index, caught.value.field) == (at, name)
+            seen["count"] += 1
+        assert not Everything.objects.exists()
+
+    run()
+    tell("values that can't be held", name, f"{seen['count']} values", "refused, row and field")
