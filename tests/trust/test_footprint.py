@@ -18,7 +18,8 @@ CATALOGS = ("pg_class", "pg_attribute", "pg_type", "pg_depend", "pg_statistic")
 def sizes() -> dict[str, int]:
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT c, pg_total_relation_size(c::regclass) FROM unnest(%s) AS c", [list(CATALOGS)]
+            "SELECT c, pg_total_relation_size(c::regclass) FROM unnest(%s::text[]) AS c",
+            [list(CATALOGS)],
         )
         return dict(cursor.fetchall())
 

@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable
 
 import pytest
-from django.db import OperationalError, connection
+from asgiref.sync import sync_to_async
+from django.db import OperationalError, connection, connections
 
 from tests.models import Product
 
@@ -129,6 +130,9 @@ def test_async_calls_that_are_cancelled(usable, stored, strategy, kind, size, ch
         async with Limit(seconds):
             await work
 
+    async def close():
+        await sync_to_async(connections.close_all)()
+
     start = time.perf_counter()
     asyncio.run(one(0, 60))
     usual = time.perf_counter() - start
@@ -142,6 +146,7 @@ def test_async_calls_that_are_cancelled(usable, stored, strategy, kind, size, ch
         found = set(Product.objects.values_list("stock", flat=True))
         assert found in ({stock}, {turn})
         (stock,) = found
+    asyncio.run(close())
     tell(
         "stopped on the way",
         f"abulk_upsert, {strategy}, {kind}: cancelled",
