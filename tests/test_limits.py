@@ -3,9 +3,17 @@
 import logging
 
 import pytest
-from django.db import DatabaseError, OperationalError, ProgrammingError, connection, transaction
+from django.db import (
+    DatabaseError,
+    IntegrityError,
+    OperationalError,
+    ProgrammingError,
+    connection,
+    transaction,
+)
 
 from django_bulkupsert import CsvRows, MissingConstraintError, OptionError, server
+from django_bulkupsert.driver import diagnostics
 from tests.conftest import counts, run_threads
 from tests.models import Product
 
@@ -353,3 +361,54 @@ def test_a_rule_that_does_otherwise(db, strategy, event):
         Product.objects.bulk_upsert(rows(3), unique_fields=["sku"], strategy=strategy)
     assert caught.value.__cause__ is not None
     assert not Product.objects.exists()
+
+
+@pytest.fixture
+def foreign(transactional_db):
+    """The table is a foreign one, of another session of the same server."""
+    try:
+        run("CREATE EXTENSION postgres_fdw")
+    except DatabaseError:
+        pytest.skip("the server was built without postgres_fdw")
+    given = connection.get_connection_params()
+    host, port = given.get("host", "127.0.0.1"), given.get("port", 5432)
+    run("ALTER TABLE tests_product RENAME TO tests_kept")
+    run(
+        "CREATE SERVER beside FOREIGN DATA WRAPPER postgres_fdw "
+        f"OPTIONS (host '{host}', port '{port}', dbname '{connection.settings_dict['NAME']}')"
+    )
+    run(f"CREATE USER MAPPING FOR CURRENT_USER SERVER beside OPTIONS (user '{given['user']}')")
+    run(
+        "CREATE FOREIGN TABLE tests_product (id bigint NOT NULL, sku varchar(12), "
+        "name varchar(20), stock integer, price numeric(8, 2), created timestamptz, "
+        "updated timestamptz) SERVER beside OPTIONS (table_name 'tests_kept')"
+    )
+    yield
+    run("DROP EXTENSION postgres_fdw CASCADE; ALTER TABLE tests_kept RENAME TO tests_product")
+
+
+def test_a_foreign_table(foreign, strategy):
+    objects = Product.objects
+    new = [{"id": n, **row} for n, row in enumerate(rows(3))]
+    assert objects.bulk_copy(new) == 3
+    with pytest.raises(MissingConstraintError, match="foreign table"), transaction.atomic():
+        objects.bulk_upsert(rows(3), unique_fields=["sku"], strategy=strategy)
+    objs = list(objects.order_by("sku"))
+    for each in objs:
+        each.stock = 9
+    assert objects.bulk_update(objs, ["stock"], strategy=strategy) == 3
+    assert set(objects.values_list("stock", flat=True)) == {9}
+
+
+def test_a_constraint_whose_error_is_an_internal_one(db, strategy):
+    """As of a shard's, by COPY."""
+    run(
+        "CREATE FUNCTION refuses() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE "
+        "'duplicate key value violates unique constraint \"sku_102091\"' "
+        "USING ERRCODE = 'XX000'; END$$;"
+        "CREATE TRIGGER refuses BEFORE INSERT ON tests_product "
+        "FOR EACH ROW EXECUTE FUNCTION refuses()"
+    )
+    with pytest.raises(IntegrityError, match="sku_102091") as caught, transaction.atomic():
+        Product.objects.bulk_copy(rows(3))
+    assert diagnostics(caught.value).sqlstate == "XX000"

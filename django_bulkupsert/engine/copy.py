@@ -12,6 +12,7 @@ from django.db import (
     DatabaseError,
     DataError,
     IntegrityError,
+    InternalError,
     connections,
     models,
 )
@@ -31,7 +32,7 @@ from ..fields import has_database_default
 from ..names import Model
 from ..plans.copy import CopyOptions, CopyPlan
 from ..plans.kept import planned
-from ..relations.copy_errors import located
+from ..relations.copy_errors import as_violation, located
 from ..relations.staging import TEXT
 from ..rows import Rows, open_rows, told_by_line
 from ..sources import check_rows
@@ -266,7 +267,10 @@ class TableSink:
             )
             try:
                 self.written += copy_in(self.call.connection, self.cursor, statement, each.data)
-            except (DataError, IntegrityError) as error:
+            except (DataError, IntegrityError, InternalError) as error:
+                violated = as_violation(error)
+                if violated is not None:
+                    raise violated from error.__cause__
                 fields = {
                     field.column or "": field for field in plan.model._meta.local_concrete_fields
                 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from django.db import DatabaseError, DataError
+from django.db import DatabaseError, DataError, IntegrityError
 
 from ..driver import Diagnostics, diagnostics
 from ..errors import RowConstraintError, RowError, RowValueError
@@ -17,6 +17,9 @@ _TELLING = ("22003", "22P05")
 #: Errors whose message names a constraint or a column, and no value: of NOT NULL, a foreign key,
 #: a unique constraint, a check, an exclusion.
 _NAMING = ("23502", "23503", "23505", "23514", "23P01")
+
+#: What a constraint's error says, in PostgreSQL's own words.
+_VIOLATES = re.compile(r"violates (unique|check|not-null|foreign key|exclusion) constraint")
 
 
 def located(
@@ -53,3 +56,14 @@ def _reason(found: Diagnostics, otherwise: str, *, own: bool) -> str:
     if found.sqlstate in _TELLING and found.detail:
         return f"{reason} ({found.detail.rstrip('.')})"
     return reason
+
+
+def as_violation(error: DatabaseError) -> IntegrityError | None:
+    """Return the error that it should be, where an engine made an internal one of a constraint's.
+
+    Citus does so of what a shard's COPY refuses; the message is the constraint's.
+    """
+    found = diagnostics(error)
+    if found.sqlstate != "XX000" or not _VIOLATES.search(found.message or ""):
+        return None
+    return IntegrityError(str(error))

