@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
+
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+#: Rows, and rejected rows, that a notebook shows.
+MOST_SHOWN = 10
 
 
 class Status(str, Enum):
@@ -137,7 +143,29 @@ class UpsertResult:
             f"{self.created:,} created, {self.updated:,} updated, "
             f"{self.unchanged:,} unchanged, {self.skipped:,} skipped"
             + (f", {len(self.rejected):,} rejected" if self.rejected else "")
+            + _retried(self.retries)
         )
+
+    def _repr_html_(self) -> str:
+        """Return tables for a notebook: the counts, and the first rows and rejects."""
+        counts = {
+            "created": self.created,
+            "updated": self.updated,
+            "unchanged": self.unchanged,
+            "skipped": self.skipped,
+            **({"rejected": len(self.rejected)} if self.rejected else {}),
+            **({"retries": self.retries} if self.retries else {}),
+        }
+        shown = [_counted(counts), _returned(self.rows)]
+        if self.rejected:
+            head = ("row" if self.rejected[0].line is None else "line", "field", "value", "message")
+            rejects = [
+                (each.index if each.line is None else each.line, each.field or "", each.value,
+                 each.message)
+                for each in self.rejected[:MOST_SHOWN]
+            ]  # fmt: skip
+            shown.append(_table(head, rejects, len(self.rejected)))
+        return "".join(shown)
 
 
 class UpdateResult(int):
@@ -179,3 +207,47 @@ class UpdateResult(int):
 
     def __getnewargs__(self) -> tuple[Any, ...]:
         return self.updated, self.unchanged, self.skipped, self.rows, self.retries
+
+    def _repr_html_(self) -> str:
+        """Return tables for a notebook: the counts, and the first rows."""
+        counts = {
+            "updated": self.updated,
+            "unchanged": self.unchanged,
+            "skipped": self.skipped,
+            **({"retries": self.retries} if self.retries else {}),
+        }
+        return _counted(counts) + _returned(self.rows)
+
+
+def _retried(retries: int) -> str:
+    return f", {retries:,} {'retry' if retries == 1 else 'retries'}" if retries else ""
+
+
+def _counted(counts: Mapping[str, int]) -> SafeString:
+    return _table(tuple(counts), [[f"{count:,}" for count in counts.values()]])
+
+
+def _returned(rows: Sequence[ReturnedRow]) -> SafeString:
+    """Return a table of the first rows that came back, or nothing."""
+    if not rows:
+        return SafeString()
+    names = tuple(rows[0].values)
+    cells = [(row.index, row.status, *row.values.values()) for row in rows[:MOST_SHOWN]]
+    return _table(("row", "status", *names), cells, len(rows))
+
+
+def _table(
+    head: Sequence[str], rows: Sequence[Iterable[object]], of: int | None = None
+) -> SafeString:
+    """Return a table, and below it how many rows there are, if they are not all."""
+    more = format_html("<p>{} of {}</p>", len(rows), f"{of:,}") if of and of > len(rows) else ""
+    return format_html(
+        "<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>{}",
+        format_html_join("", "<th>{}</th>", ((name,) for name in head)),
+        format_html_join(
+            "",
+            "<tr>{}</tr>",
+            ((format_html_join("", "<td>{}</td>", ((cell,) for cell in row)),) for row in rows),
+        ),
+        more,
+    )
