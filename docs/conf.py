@@ -1,6 +1,7 @@
 """Sphinx's configuration."""
 
 import os
+import re
 
 import django
 
@@ -25,9 +26,10 @@ nitpicky = False
 
 
 def setup(app):
-    """Have the README's pictures found: it stands a folder above the docs."""
+    """Have the README's pictures and tests found: it stands a folder above the docs."""
     app.connect("include-read", lambda _app, _path, _parent, content: _mend(content))
 
 
 def _mend(content):
-    content[0] = content[0].replace("image:: docs/", "image:: ")
+    text = content[0].replace("image:: docs/", "image:: ")
+    content[0] = re.sub(r"`([^`]+?) <(tests/[^>]+)>`__", r":download:`\1 <../\2>`", text)

@@ -124,3 +124,22 @@ def test_manager_is_exported_whole():
     """The manager has what the queryset has."""
     assert BulkUpsertManager.bulk_upsert
     assert BulkUpsertManager.use_in_migrations
+
+
+def test_the_tests_that_the_readme_names_are_there():
+    """Each cell that says yes leads to a test."""
+    named = re.findall(r"`yes <([^>]+)>`__", (ROOT / "README.rst").read_text())
+    assert len(named) > 10
+    for name in named:
+        assert "\ndef test_" in (ROOT / name).read_text(), name
+
+
+def test_links_between_pages_lead_somewhere():
+    """What :doc: names is a page, and what :file: and image name is a file."""
+    for path in DOCUMENTS:
+        text = path.read_text()
+        for name in re.findall(r":doc:`(?:[^<`]*<)?([^>`]+)>?`", text):
+            assert (ROOT / "docs" / f"{name}.rst").exists(), (path.name, name)
+        folder = path.parent
+        for name in re.findall(r"(?:image|figure|include|:file:):{1,2} ?(\S+)", text):
+            assert (folder / name).exists(), (path.name, name)
