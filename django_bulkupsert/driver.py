@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from .sql import Fragment
+from .sql import Fragment, our_own
 
 # What Django's fields wrap values in for the driver.
 JSON_TYPES: tuple[type, ...] = ()
@@ -53,7 +53,7 @@ def copy_in(connection: Any, cursor: Any, statement: Fragment, data: bytes) -> i
     The cursor is Django's, so what wraps or logs its queries sees this one too.
     """
     text = statement.plain()
-    with connection.wrap_database_errors:
+    with our_own(), connection.wrap_database_errors:
         if is_psycopg3:
             with cursor.copy(text) as copy:
                 copy.write(data)

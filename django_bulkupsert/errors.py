@@ -221,6 +221,11 @@ def counted_in(indexes: Sequence[int]) -> Iterator[None]:
         ) from error
 
 
+def counted(rows: int) -> str:
+    """Return a number of rows as a message has it."""
+    return f"{rows:,} row{'' if rows == 1 else 's'}"
+
+
 def listing(values: Iterable[object], most: int = 10) -> str:
     """Return ``values`` as "a, b and c", cut after ``most`` of them."""
     words = [str(value) for value in values]

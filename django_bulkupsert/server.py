@@ -15,6 +15,7 @@ _plain_tables: WeakKeyDictionary[Any, dict[str, bool]] = WeakKeyDictionary()
 _enums: WeakKeyDictionary[Any, dict[str, bool]] = WeakKeyDictionary()
 _locks: WeakKeyDictionary[Any, dict[str, bool]] = WeakKeyDictionary()
 _citus: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+#: By the driver's connection: another session may be another role's.
 _stages: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 
 
@@ -105,27 +106,33 @@ def has_citus(connection: Any) -> bool:
     Asked by a cursor of the driver's own, so that nobody's count of queries is one too high.
     """
     if connection not in _citus:
-        with connection.connection.cursor() as cursor:
+        with connection.wrap_database_errors, connection.connection.cursor() as cursor:
             cursor.execute("SELECT to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL")
             _citus[connection] = cursor.fetchone()[0]
     return _citus[connection]
 
 
 def may_stage(connection: Any) -> bool:
-    """Whether the role may make temporary tables; that it may not is logged, once.
+    """Whether the role may make temporary tables; that it may not is logged.
 
-    Asked by a cursor of the driver's own, as above.
+    Asked once for each session, by a cursor of the driver's own, as above.
     """
-    if connection not in _stages:
-        connection.ensure_connection()
-        with connection.connection.cursor() as cursor:
+    connection.ensure_connection()
+    session = connection.connection
+    if session not in _stages:
+        with connection.wrap_database_errors, session.cursor() as cursor:
             cursor.execute("SELECT has_database_privilege(current_database(), 'TEMPORARY')")
-            _stages[connection] = cursor.fetchone()[0]
-        if not _stages[connection]:
+            _stages[session] = cursor.fetchone()[0]
+        if not _stages[session]:
             logger.warning(
                 "the role of database %r may not make temporary tables: all rows of a call are "
                 "held in memory, and sent in one statement; to have them staged, "
                 "GRANT TEMPORARY ON DATABASE",
                 connection.alias,
             )
-    return _stages[connection]
+    return _stages[session]
+
+
+def forget_stages(connection: Any) -> None:
+    """Ask again: the role is another one by now."""
+    _stages.pop(connection.connection, None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any
 
@@ -147,6 +147,15 @@ def _weight(item: Any, depth: int) -> int:
 def is_walkable(rows: Any) -> bool:
     """Whether rows can be walked, and are not one row."""
     return isinstance(rows, Iterable) and not isinstance(rows, Mapping | str | bytes)
+
+
+def is_walkable_again(rows: Any) -> bool:
+    """Whether rows are sure to be the same if they are walked a second time."""
+    if isinstance(rows, CsvRows):
+        return rows.is_path
+    if is_table(rows):
+        return hasattr(rows, "__len__")  # else it is a stream
+    return isinstance(rows, Collection | models.QuerySet)
 
 
 def check_rows(rows: Any) -> None:

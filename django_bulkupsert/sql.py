@@ -8,11 +8,14 @@ are made by :func:`identifier`, :func:`value` and :func:`raw`, and put together 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from string import Formatter
 from typing import Any
+
+from django.db import DatabaseError
 
 
 class Hole(str):
@@ -38,6 +41,10 @@ class Fragment:
         the ``%``), so the text is sent as it is meant. Of more parameters than the protocol can
         number, where the server would bind them, the driver makes literals itself.
         """
+        with our_own():
+            self._execute(cursor)
+
+    def _execute(self, cursor: Any) -> None:
         connection = cursor.db
         if len(self.params) > MOST_PARAMETERS and getattr(
             connection.features, "uses_server_side_binding", False
@@ -58,6 +65,26 @@ class Fragment:
         if self.params:
             raise ValueError("a fragment with values has no plain text")
         return self.text.replace("%%", "%")
+
+
+@contextmanager
+def our_own() -> Iterator[None]:
+    """Mark an error that the server raises as one of a statement of ours, not of the caller's."""
+    try:
+        yield
+    except DatabaseError as error:
+        error.is_bulk_upserts = True  # type: ignore[attr-defined]  # read by is_our_own()
+        raise
+
+
+def is_our_own(error: DatabaseError) -> bool:
+    """Whether an error is the server's answer to a statement of ours, as Django raises it."""
+    return getattr(error, "is_bulk_upserts", False) and is_djangos(error)
+
+
+def is_djangos(error: DatabaseError) -> bool:
+    """Whether an error is of a class of Django's own."""
+    return type(error).__module__ == "django.db.utils"
 
 
 EMPTY = Fragment("")

@@ -23,7 +23,7 @@ from django.db import connections, router, transaction
 from .arrow import is_table
 from .arrow.source import watched
 from .engine.progress import Callback, check_callback
-from .sources import PULL_BYTES, SAMPLE_ROWS, is_walkable, weight
+from .sources import PULL_BYTES, SAMPLE_ROWS, is_walkable, is_walkable_again, weight
 
 ResultT = TypeVar("ResultT")
 
@@ -131,6 +131,8 @@ class _Call(Generic[ResultT]):
             return self._pulled()
         if type(rows) in (list, tuple) or not is_walkable(rows):
             return rows  # what is there already is not waited for
+        if is_walkable_again(rows):
+            return _WatchedCollection(rows, self.check)
         found = _Watched(rows, self.check)
         return found if self.progress is not None else iter(found)  # nobody asks how many
 
@@ -230,3 +232,10 @@ class _Watched:
 
     def __len__(self) -> int:
         return len(self.rows)  # type: ignore[arg-type]  # or the TypeError that it is
+
+
+class _WatchedCollection(_Watched):
+    """Such rows that can be walked again, as a collection can."""
+
+    def __contains__(self, row: object) -> bool:
+        return any(row is each for each in self.rows)

@@ -146,6 +146,7 @@ def test_a_timeout_while_rows_are_sent(transactional_db):
         with pytest.raises(OperationalError) as caught:
             Product.objects.bulk_upsert(iter(rows()), unique_fields=["sku"])
         assert "was loading its staging table" in str(caught.value)
+        assert "CONTEXT" not in str(caught.value)  # it has the value
         run("SET statement_timeout = 0")
         assert left_behind() == []
         assert not Product.objects.exists()
@@ -412,3 +413,90 @@ def test_a_constraint_whose_error_is_an_internal_one(db, strategy):
     with pytest.raises(IntegrityError, match="sku_102091") as caught, transaction.atomic():
         Product.objects.bulk_copy(rows(3))
     assert diagnostics(caught.value).sqlstate == "XX000"
+    assert str(caught.value).count("\n") == 0  # without what the DETAIL and CONTEXT hold
+
+
+# What is said of errors ------------------------------------------------------------------------
+
+
+def test_an_error_of_the_rows_own_queries_is_theirs(db):
+    """What the caller's generator asks is no statement of the call's."""
+
+    def asks():
+        yield rows(1)[0]
+        run("DO $$BEGIN RAISE 'not for you' USING ERRCODE = '42501'; END$$")
+
+    with pytest.raises(ProgrammingError) as caught, transaction.atomic():
+        Product.objects.bulk_upsert(asks(), unique_fields=["sku"])
+    assert "bulk_upsert()" not in str(caught.value)
+
+
+def test_an_error_class_of_the_callers_own(db):
+    class Mine(OperationalError):
+        def __init__(self, a, b):
+            super().__init__(a, b)
+
+    def breaks():
+        yield rows(1)[0]
+        try:
+            run("DO $$BEGIN RAISE 'not for you' USING ERRCODE = '57014'; END$$")
+        except DatabaseError as error:
+            raise Mine(1, 2) from error.__cause__
+
+    with pytest.raises(Mine), transaction.atomic():
+        Product.objects.bulk_upsert(breaks(), unique_fields=["sku"])
+
+
+def test_errors_before_the_first_statement_are_djangos(transactional_db):
+    """In a transaction that is broken, and on a connection that the server has closed."""
+    server._stages.clear()
+    with pytest.raises(DatabaseError), transaction.atomic():
+        with pytest.raises(DatabaseError):
+            run("SELECT 1 / 0")
+        Product.objects.bulk_upsert(rows(), unique_fields=["sku"])
+    server._stages.clear()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        pid = cursor.fetchone()[0]
+    assert run_threads(lambda: run(f"SELECT pg_terminate_backend({pid})")) == []
+    with pytest.raises(OperationalError):
+        Product.objects.bulk_upsert(rows(), unique_fields=["sku"])
+    connection.close()
+
+
+def test_a_role_that_changes(role, caplog):
+    """The first call of the other role is refused, and says why; the next one isn't staged."""
+    Product.objects.bulk_upsert(rows(), unique_fields=["sku"])
+    database = role("SELECT, INSERT, UPDATE")
+    Product.objects.bulk_upsert(rows(), unique_fields=["sku"])
+    run(f"REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC; SET ROLE bulk_tester")
+    with pytest.raises(ProgrammingError, match="TEMPORARY on the database"), transaction.atomic():
+        Product.objects.bulk_upsert(rows(), unique_fields=["sku"])
+    assert counts(Product.objects.bulk_upsert(rows(), unique_fields=["sku"])) == (0, 0, ROWS, 0)
+    assert len(caplog.records) == 1
+
+
+def test_a_sequence_that_may_not_be_used(role):
+    role("SELECT, INSERT, UPDATE")
+    run("REVOKE USAGE ON ALL SEQUENCES IN SCHEMA public FROM bulk_tester; SET ROLE bulk_tester")
+    objs = [Product(**row) for row in rows(3)]
+    with pytest.raises(ProgrammingError, match="USAGE on a sequence"), transaction.atomic():
+        Product.objects.bulk_upsert(objs, unique_fields=["sku"], preserve_sequence=True)
+
+
+SECRET = "hunter2"
+
+
+def test_no_value_is_in_a_message(db, strategy):
+    """Nor in one of the server's; its DETAIL and CONTEXT are the cause's."""
+    run("CREATE UNIQUE INDEX by_name ON tests_product (lower(name))")
+    Product.objects.bulk_upsert([{"sku": "a", "name": SECRET}], unique_fields=["sku"])
+    with pytest.raises(IntegrityError, match="by_name") as caught, transaction.atomic():
+        Product.objects.bulk_upsert(
+            [{"sku": "b", "name": SECRET}, {"sku": "c", "name": "n"}],
+            unique_fields=["sku"],
+            strategy=strategy,
+        )
+    assert SECRET not in str(caught.value)
+    assert SECRET in str(caught.value.__cause__)
+    assert diagnostics(caught.value).sqlstate == "23505"

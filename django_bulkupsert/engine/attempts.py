@@ -13,16 +13,15 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from time import sleep
 from typing import Any, TypeVar
 
 from django.db import DatabaseError
-from django.db.models import QuerySet
 
-from ..csvs import CsvRows
 from ..driver import diagnostics
-from ..errors import BulkUpsertError
+from ..sources import is_walkable_again
+from ..sql import is_djangos, is_our_own
 
 logger = logging.getLogger("django_bulkupsert")
 
@@ -52,6 +51,7 @@ class Attempts:
     Attributes:
         count: How often something was tried again.
         doing: What the call is doing, for messages.
+        ending: The error that may pass, but not by what raised it: more has to be run again.
     """
 
     def __init__(self, connection: Any, call: str, needs: str, most: int, rows: Any) -> None:
@@ -61,40 +61,42 @@ class Attempts:
         self.most = most
         self.count = 0
         self.doing = "preparing"
+        self.ending: DatabaseError | None = None
         # Asked of Django: there may be no connection yet, nor need for one.
         autocommit = connection.autocommit
         if connection.connection is None:
             autocommit = connection.settings_dict["AUTOCOMMIT"]
         self._owns = autocommit and not connection.in_atomic_block
         self._is_walkable = is_walkable_again(rows)
-        # Whether a part of a part is run; and whether the last error may pass if more is run again.
-        self._is_inside = self._passes = False
+        self._is_inside = False  # whether a part of a part is run
+        self._inner_tries = 0
 
     def whole(self, run: Callable[[], ResultT]) -> ResultT:
         """Run a whole call, and again if that may help.
 
         Raises:
-            DatabaseError: It didn't. Of what took too long, or is not allowed, it says more.
+            DatabaseError: It didn't. The server's answer to a statement of the call's is told
+                without the values that it may hold, and with more of what took too long, or is not
+                allowed.
         """
         while True:
-            self._passes = False
+            self.ending = None
             try:
                 return run()
             except DatabaseError as error:
-                state = diagnostics(error).sqlstate
-                note = self._note(state)
-                if note is not None and not isinstance(error, BulkUpsertError):
-                    raise _noted(error, note) from error.__cause__
-                passes = self._passes or state in (DEADLOCK, NOT_SERIALIZABLE)
-                if not (passes and self._owns and self._is_walkable and self.count < self.most):
-                    raise
+                lost = self._owns and diagnostics(error).sqlstate in (DEADLOCK, NOT_SERIALIZABLE)
+                passes = (error is self.ending or lost) and self.count < self.most
+                if not (passes and self._owns and self._is_walkable):
+                    if not (is_our_own(error) or (passes and is_djangos(error))):
+                        raise
+                    raise self._told(error, why=passes) from error.__cause__
                 self._pause(error)
 
     def part(
         self,
         attempt: Callable[[], ResultT],
         *,
-        passes: Callable[[DatabaseError], bool] | None,
+        passes: Callable[[DatabaseError], int] | None,
         alone: bool,
     ) -> ResultT:
         """Run a part of a call, and again if that may help.
@@ -103,47 +105,75 @@ class Attempts:
 
         Args:
             attempt: Does the work, in a transaction or savepoint of its own.
-            passes: Whether a row that is taken elsewhere (23505) may be this call's own then; None:
-                that has been asked by a part of this one.
+            passes: How often to try again where another row has a value (23505), which may be this
+                call's own next time; None: a part of this one says.
             alone: Whether the attempt is a whole transaction.
         """
         if self._is_inside:
             return self._inner(attempt, passes)
+        tried = 0
         while True:
-            self._passes, self._is_inside = False, passes is None
+            self.ending, self._is_inside = None, passes is None
             try:
                 return attempt()
             except DatabaseError as error:
-                state = diagnostics(error).sqlstate
-                if state not in (DEADLOCK, NOT_SERIALIZABLE, TAKEN) or self.count >= self.most:
+                self._is_inside = False
+                if tried >= self._tries(error, passes) or self.count >= self.most:
                     raise
-                if state == TAKEN and not (self._passes if passes is None else passes(error)):
+                if not alone and not self._sees_anew(error):
+                    self.ending = error
                     raise
-                if not alone and not self._sees_anew():
-                    if self._owns and self._is_walkable:
-                        self._passes = True
-                        raise
-                    raise _noted(error, self._why_not()) from error.__cause__
+                tried += 1
                 self._pause(error)
             finally:
                 self._is_inside = False
 
     def _inner(
-        self, attempt: Callable[[], ResultT], passes: Callable[[DatabaseError], bool] | None
+        self, attempt: Callable[[], ResultT], passes: Callable[[DatabaseError], int] | None
     ) -> ResultT:
         """Run a part of a part, and note whether its error may pass."""
         try:
             return attempt()
         except DatabaseError as error:
             if passes is not None and diagnostics(error).sqlstate == TAKEN:
-                self._passes = passes(error)
+                self._inner_tries = passes(error)
+                if self._inner_tries:
+                    self.ending = error
             raise
 
-    def _sees_anew(self) -> bool:
-        """Whether a statement sees what was committed since the last one: in READ COMMITTED."""
-        with self.connection.cursor() as cursor:
-            cursor.execute("SHOW transaction_isolation")
-            return bool(cursor.fetchone()[0] == "read committed")
+    def _tries(self, error: DatabaseError, passes: Callable[[DatabaseError], int] | None) -> int:
+        """Return how often to try again what ended with an error."""
+        state = diagnostics(error).sqlstate
+        if state == TAKEN and self.count < self.most:
+            if passes is None:
+                return self._inner_tries if error is self.ending else 0
+            return passes(error)
+        if state not in (DEADLOCK, NOT_SERIALIZABLE):
+            return 0
+        # The caller's transaction may hold the very locks that the other one waits for.
+        return self.most if self._owns else 1
+
+    def _sees_anew(self, error: DatabaseError) -> bool:
+        """Whether a statement sees what was committed since the last one: in READ COMMITTED.
+
+        Raises:
+            DatabaseError: The one at hand, if that can't be asked.
+        """
+        try:
+            with self.connection.cursor() as cursor:
+                cursor.execute("SHOW transaction_isolation")
+                return bool(cursor.fetchone()[0] == "read committed")
+        except DatabaseError:
+            raise error from error.__cause__
+
+    def _told(self, error: DatabaseError, *, why: bool) -> DatabaseError:
+        """Return an error as it is told: without values, and with what there is to say."""
+        found = diagnostics(error)
+        note = self._note(found.sqlstate)
+        notes = [self._why_not()] * why + [note] * (note is not None)
+        if not (notes or found.detail or found.context):
+            return error
+        return type(error)("\n".join([found.message or str(error).rstrip(), *map(str, notes)]))
 
     def _note(self, state: str | None) -> str | None:
         """Return what to say beside the server's error."""
@@ -154,8 +184,8 @@ class Attempts:
         if state == FORBIDDEN:
             return (
                 f"{self.call} was {self.doing}; on the table it needs {self.needs}, and where that "
-                "has row-level security, policies that let the rows through; to stage many rows, "
-                "TEMPORARY on the database"
+                "has row-level security, policies that let the rows through; USAGE on a sequence "
+                "that draws primary keys; and to stage many rows TEMPORARY on the database"
             )
         return None
 
@@ -186,15 +216,3 @@ class Attempts:
             seconds,
         )
         sleep(seconds)
-
-
-def is_walkable_again(rows: Any) -> bool:
-    """Whether rows are sure to be the same if they are walked a second time."""
-    if isinstance(rows, CsvRows):
-        return rows.is_path
-    return isinstance(rows, Collection | QuerySet)
-
-
-def _noted(error: DatabaseError, note: str) -> DatabaseError:
-    """Return an error of the same class with a line more; it is the server's as that one is."""
-    return type(error)(f"{str(error).rstrip()}\n{note}")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -19,7 +19,7 @@ from django.db import (
 from .. import server
 from ..chunks import Chunk, joined
 from ..driver import Diagnostics, diagnostics
-from ..errors import OptionError
+from ..errors import OptionError, counted
 from ..relations import (
     UNNEST_ROWS,
     Relation,
@@ -28,7 +28,7 @@ from ..relations import (
     ValuesRelation,
     find_fault,
 )
-from ..sql import Fragment, identifier
+from ..sql import Fragment, identifier, raw
 from ..statements.update import Update
 from ..statements.upsert import Upsert
 from .sending import PlanT, Sending
@@ -73,7 +73,7 @@ class Call(Sending[PlanT], Generic[PlanT, ResultT]):
                 self.progress.done()
                 return result
 
-        self.attempts.doing = f"writing {chunk.count:,} rows"
+        self.attempts.doing = f"writing {counted(chunk.count)}"
         try:
             return self.attempts.part(
                 attempt,
@@ -145,7 +145,11 @@ class Call(Sending[PlanT], Generic[PlanT, ResultT]):
 
     def stage(self, cursor: Any) -> StagingRelation:
         """Return the staging table."""
-        return StagingRelation(self.connection, cursor, self.slots)
+        try:
+            return StagingRelation(self.connection, cursor, self.slots)
+        except ProgrammingError:
+            server.forget_stages(self.connection)  # it may have been refused
+            raise
 
     def merged(self, cursor: Any, staging: StagingRelation) -> ResultT:
         """Write the rows that a staging table holds."""
@@ -176,13 +180,13 @@ class Call(Sending[PlanT], Generic[PlanT, ResultT]):
                 check(cursor)
                 return result
 
-        self.attempts.doing = f"writing {self.source.count:,} rows from its staging table"
+        self.attempts.doing = f"writing {counted(self.source.count)} from its staging table"
         return self.attempts.part(attempt, passes=partial(self.may_pass, relation), alone=False)
 
     def check_deferred(self, cursor: Any) -> None:
         """Check what is deferred to a commit that comes next, while rows can still be asked."""
         if self.commits:
-            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            raw("SET CONSTRAINTS ALL IMMEDIATE").execute(cursor)
 
     def statement(self, over: Upsert | Update) -> Fragment:
         """Return a statement's SQL, which is kept for other calls unless the rows are in it."""
@@ -267,9 +271,15 @@ class Call(Sending[PlanT], Generic[PlanT, ResultT]):
     def blame_key(self, error: ProgrammingError, relation: Relation) -> None:
         """Raise the error that lists the keys that stand twice, if it is that."""
 
-    def may_pass(self, _relation: Relation, _error: DatabaseError) -> bool:
-        """Whether a value that a unique index has already may be the row's own, next time."""
-        return False
+    def may_pass(self, _relation: Relation, _error: DatabaseError) -> int:
+        """Return how often to try again where another row has a value (23505)."""
+        return 0
+
+    @contextmanager
+    def asking(self) -> Iterator[Any]:
+        """Give a cursor to ask what is at fault; that it can't be asked is no error."""
+        with suppress(DatabaseError), self._atomic(), self.connection.cursor() as cursor:
+            yield cursor
 
     def forgetting(self) -> AbstractContextManager[Any]:
         """Forget what an attempt has noted, if it fails."""

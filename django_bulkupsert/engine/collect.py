@@ -20,9 +20,7 @@ from ..statements.questions import nulls
 from ..statements.screens import (
     check_now,
     deferred,
-    occupied,
     removal,
-    repeated,
     size,
     stored_orphans,
 )
@@ -134,6 +132,8 @@ class CollectingCall(ScreeningCall):
         try:
             return self.tried(cursor, relation, partial(self._check, names=self._deferred))
         except DatabaseError as error:  # whose class depends on the driver
+            if error is self.attempts.ending:
+                raise  # no row's fault, but more than these has to be run again
             self._check_is_a_rows(cursor, staging, error)
             if self._took(cursor, staging, error):
                 return self._written(cursor, staging, low, high)
@@ -207,8 +207,8 @@ class CollectingCall(ScreeningCall):
         columns = self.indexed(cursor, upsert, found.constraint)
         if not columns:
             return False
-        for ask in (occupied, repeated):
-            upsert.execute(cursor, ask(upsert, columns))
+        for question in self.questions(upsert, columns):
+            upsert.execute(cursor, question)
             ordinals = firsts(cursor)
             why = Why(one_of(columns), found.message or str(error), cause=error)
             self.take_out(cursor, staging, ordinals, why)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from typing import Any
 
 from django.db import DatabaseError, DataError, IntegrityError, ProgrammingError
@@ -19,10 +18,12 @@ from ..errors import (
 from ..plans.upsert import UpsertPlan
 from ..relations import Relation
 from ..result import UpsertResult
+from ..sql import Fragment
 from ..statements.questions import duplicates, first_too_long, nulls
 from ..statements.screens import (
     checks,
     constrained,
+    has_before_triggers,
     occupied,
     orphans,
     repeated,
@@ -71,25 +72,35 @@ class Faults(Call[UpsertPlan, UpsertResult]):
             choice=self.plan.target is not None,
         )
 
-    def may_pass(self, relation: Relation, error: DatabaseError) -> bool:
-        """Whether a value that a unique index has already may be the row's own, next time.
+    def may_pass(self, relation: Relation, error: DatabaseError) -> int:
+        """Return how often to try again where another row has a value: it may be the row's own.
 
-        Another call has written the same row at the same time; now it is there to be matched. Not
-        if it is another row's; where that can't be asked, it is tried once.
+        Another call has written the same row at the same time; now it is there to be matched. Never
+        if the value is another row's; where that can't be told for sure, once.
         """
         found = diagnostics(error)
         if found.context or not self.plan.key:
-            return False
+            return 0
         over = self.upsert(relation, None)
-        with suppress(DatabaseError), self.connection.cursor() as cursor:
+        certain = False
+        with self.asking() as cursor:
             unique_columns(self.plan.table, found.constraint or "").execute(cursor)
             names = (cursor.fetchone() or [None])[0] or []
             if self.source.without_pk and names == [self.plan.pk[0].field.column]:
                 # One that was drawn is another row's; one that was preserved may be, since deleted.
-                return self.plan.options.preserve_sequence and not self.attempts.count
-            if self.indexed(cursor, over, found.constraint):
-                return self._first_occupied(cursor, over, found.constraint)[1] is None
-        return not self.attempts.count
+                return int(self.plan.options.preserve_sequence)
+            given = self.given(over)
+            columns = [given[name] for name in names if name in given]
+            if names and len(columns) == len(names) and self._is_plain(cursor, columns):
+                if self._others(cursor, over, columns) is not None:
+                    return 0
+                certain = True
+        return self.attempts.most if certain else 1
+
+    def _is_plain(self, cursor: Any, columns: Sequence[Column]) -> bool:
+        """Whether what rows bring for columns is what is stored there, if it is written."""
+        has_before_triggers(self.plan.table).execute(cursor)
+        return not (cursor.fetchone()[0] or any(each in self.plan.assigned for each in columns))
 
     def check_constraint(self, error: ProgrammingError) -> None:
         """Say that the table lacks what the model has, if that is the error.
@@ -120,7 +131,7 @@ class Faults(Call[UpsertPlan, UpsertResult]):
             field = transform.column.field
             most = field.max_length
             index = None
-            with suppress(DatabaseError), self.connection.cursor() as cursor:
+            with self.asking() as cursor:
                 if most is not None:
                     over.execute(cursor, first_too_long(over, transform.column, most))
                     index = cursor.fetchone()[0]
@@ -138,7 +149,7 @@ class Faults(Call[UpsertPlan, UpsertResult]):
         if diagnostics(error).sqlstate != "21000":
             return
         found = None
-        with suppress(DatabaseError), self.connection.cursor() as cursor:
+        with self.asking() as cursor:
             found = self.duplicates(cursor, self.upsert(relation, None))
         if found is not None and found.keys:
             raise found from error
@@ -149,7 +160,7 @@ class Faults(Call[UpsertPlan, UpsertResult]):
         found = diagnostics(error)
         if found.sqlstate in ("23514", "23505") and not found.context:
             column, index = None, None
-            with suppress(DatabaseError), self.connection.cursor() as cursor:
+            with self.asking() as cursor:
                 if found.sqlstate == "23514":
                     column, index = self._first_unchecked(cursor, over, found.constraint)
                 else:
@@ -159,13 +170,13 @@ class Faults(Call[UpsertPlan, UpsertResult]):
                 raise RowConstraintError(index, name, found.message or str(error)) from error
         if found.sqlstate == "23503" and not found.context:
             column, index = None, None
-            with suppress(DatabaseError), self.connection.cursor() as cursor:
+            with self.asking() as cursor:
                 column, index = self.first_orphan(cursor, over, found.constraint)
             if column is not None and index is not None:
                 raise RowConstraintError(index, column.field.name, no_row(column)) from error
         for column, reason, new in self.null_reasons(error, over):
             index = None
-            with suppress(DatabaseError), self.connection.cursor() as cursor:
+            with self.asking() as cursor:
                 over.execute(cursor, nulls(over, column, new=new, most=1))
                 index = (cursor.fetchone() or [None])[0]
             if index is not None:
@@ -226,12 +237,28 @@ class Faults(Call[UpsertPlan, UpsertResult]):
     ) -> tuple[Column | None, int | None]:
         """Return the column of a unique index, if it is one, and the first row that it refuses."""
         columns = self.indexed(cursor, over, name)
-        for ask in (occupied, repeated) if columns else ():
-            over.execute(cursor, ask(over, columns))
+        return one_of(columns), self._others(cursor, over, columns) if columns else None
+
+    def _others(self, cursor: Any, over: Upsert, columns: Sequence[Column]) -> int | None:
+        """Return the first row whose values of a unique index another row has."""
+        for question in self.questions(over, columns):
+            over.execute(cursor, question)
             row = cursor.fetchone()
             if row is not None:
-                return one_of(columns), row[0]
-        return None, None
+                return int(row[0])
+        return None
+
+    def questions(self, over: Upsert, columns: Sequence[Column]) -> list[Fragment]:
+        """Return the queries of rows whose values of a unique index another row has.
+
+        Of the index of the key only another of the rows may; a stored row with it is matched. And
+        of columns that an update doesn't set, only a new row brings the value.
+        """
+        asked = [repeated(over, columns)]
+        if set(columns) != {part.column for part in over.parts}:
+            new = not any(column in self.bound.write.updates for column in columns)
+            asked.insert(0, occupied(over, columns, new=new))
+        return asked
 
     def indexed(self, cursor: Any, over: Upsert, name: str | None) -> list[Column]:
         """Return the columns of another unique index than the key's; none, if that can't be told.

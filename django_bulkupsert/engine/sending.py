@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 from django.db import connections, transaction
 
 from ..chunks import Chunk
+from ..errors import counted
 from ..plans.base import Plan
 from ..relations import CHUNK_ROWS, Loading, Sink, slots_of
 from ..rows import Rows
@@ -65,7 +66,7 @@ class Sending(Generic[PlanT]):
                 chunk = source.encode(block, loading.wait)
                 self.take(chunk)
                 loading.add(chunk)  # and the connection is free
-                self.attempts.doing = f"{self.loads}, {source.count:,} rows so far"
+                self.attempts.doing = f"{self.loads}, {counted(source.count)} so far"
                 self.progress.at(source.count)
                 rows = left
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
-from django.db import DatabaseError, IntegrityError, connections, models
+from django.db import IntegrityError, connections, models
 from django.db.transaction import atomic, mark_for_rollback_on_error
 
 from ..arrow import refuse_table
@@ -178,7 +178,7 @@ class UpdateCall(Call[UpdatePlan, UpdateResult]):
                 continue
             index = self.source.first_null.get(column)
             if index is None and isinstance(relation, StagingRelation):
-                with suppress(DatabaseError), self.connection.cursor() as cursor:
+                with self.asking() as cursor:
                     relation.first_null(slot).execute(cursor)
                     index = cursor.fetchone()[0]
             if index is not None:

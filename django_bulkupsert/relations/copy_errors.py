@@ -66,4 +66,4 @@ def as_violation(error: DatabaseError) -> IntegrityError | None:
     found = diagnostics(error)
     if found.sqlstate != "XX000" or not _VIOLATES.search(found.message or ""):
         return None
-    return IntegrityError(str(error))
+    return IntegrityError(found.message)

@@ -114,7 +114,9 @@ def unique_columns(table: Fragment, index: str) -> Fragment:
         "JOIN pg_class AS c ON c.oid = i.indexrelid "
         "JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey) "
         "WHERE i.indrelid = to_regclass({table}) AND c.relname = {index} AND i.indisunique "
-        "AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indnatts = i.indnkeyatts",
+        "AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indnatts = i.indnkeyatts "
+        # PostgreSQL 15 has some in which a NULL is a value like any.
+        "AND to_jsonb(i) ->> 'indnullsnotdistinct' IS DISTINCT FROM 'true'",
         table=value(table.plain()),
         index=value(index),
     )
@@ -173,12 +175,13 @@ def stored_orphans(over: Keyed, column: Column, target: Column) -> Fragment:
     )
 
 
-def occupied(over: Keyed, columns: Sequence[Column]) -> Fragment:
+def occupied(over: Keyed, columns: Sequence[Column], *, new: bool) -> Fragment:
     """Return: the positions of rows whose values another stored row has than they match.
 
     Args:
         over: The rows; each part of their key is a column.
         columns: The columns of a unique index.
+        new: Whether only rows that match no stored row count.
     """
     same = [raw("false")]  # rows that bring no key match none
     if over.parts and over.has_key:
@@ -191,11 +194,13 @@ def occupied(over: Keyed, columns: Sequence[Column]) -> Fragment:
         compose("bu_t.{name} = {value}", name=column.name, value=over.incoming(column))
         for column in columns
     ]
+    source, unmatched = only_new(over) if new else (over.relation.source(), [])
     return compose(
         "{prelude}SELECT DISTINCT bu_r.ord FROM {source} JOIN {table} AS bu_t ON {held} "
-        "WHERE ({same}) IS NOT TRUE ORDER BY 1",
+        "WHERE ({same}) IS NOT TRUE{unmatched} ORDER BY 1",
         prelude=over.prelude(),
-        source=over.relation.source(),
+        source=source,
+        unmatched=join("", [compose(" AND {it}", it=each) for each in unmatched]),
         table=over.plan.table,
         held=join(AND, held),
         same=join(AND, same),
