@@ -9,6 +9,7 @@ INSTALLED_APPS = [
     "django.contrib.postgres",
     "tests",
     "tests.shop",
+    "tests.solar",
 ]
 
 # A second alias of the same database, and one that is no PostgreSQL.
