@@ -12,10 +12,14 @@ import pytest
 from django.db.models import QuerySet
 
 import django_bulkupsert
-from django_bulkupsert import BulkUpsertManager, BulkUpsertQuerySet
+from django_bulkupsert import BulkUpsertManager, BulkUpsertQuerySet, relations
+from django_bulkupsert.async_methods import AsyncBulkMethods
+from django_bulkupsert.methods import BulkMethods
 from django_bulkupsert.plans.copy import CopyOptions
 from django_bulkupsert.plans.options import UpsertOptions
 from django_bulkupsert.plans.update import UpdateOptions
+
+from .conftest import STRATEGIES
 
 PACKAGE = Path(django_bulkupsert.__file__).parent
 
@@ -144,6 +148,15 @@ def test_modules_are_in_the_drawing():
             assert re.search(rf"\b{first}(\.py|/)", drawn), name
 
 
+def test_drawing_is_in_order():
+    """docs/architecture lists the files in the order of imports."""
+    level_of = {name: number for number, names in enumerate(LEVELS) for name in names}
+    text = (PACKAGE.parent / "docs" / "architecture.rst").read_text()
+    drawn = [level_of[name] for name in re.findall(r"^ {6}(\w+)\.py ", text, re.MULTILINE)]
+    assert len(drawn) > 20
+    assert drawn == sorted(drawn)
+
+
 def test_all_is_sorted_and_whole():
     """__all__ holds every public name of the facade, in order."""
     names = django_bulkupsert.__all__
@@ -176,6 +189,18 @@ def test_no_file_grew_two_reasons():
     allowed = {"statements.update": 400}  # one statement, told whole
     for name, lines in longest.items():
         assert lines <= allowed.get(name, 300), name
+
+
+def test_every_strategy_is_tried():
+    """Tests that take the strategy run over every relation that a caller may ask for."""
+    assert sorted(STRATEGIES) == sorted(relations.STRATEGIES)
+
+
+def test_every_method_is_known():
+    """The tests below look at every method there is."""
+    for methods, names in ((BulkMethods, NAMES), (AsyncBulkMethods, METHODS[len(NAMES) :])):
+        public = {name for name in vars(methods) if not name.startswith("_")}
+        assert public == set(names)
 
 
 def test_methods_change_data():

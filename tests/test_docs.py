@@ -24,11 +24,13 @@ from django.core.management import (
 from django.db import connection
 from django.db.migrations.state import ModelState, ProjectState
 from django.db.utils import ConnectionHandler
+from django.test.utils import CaptureQueriesContext
 from django.utils.timezone import now
 
 import django_bulkupsert
 from django_bulkupsert import BulkUpsertManager, BulkUpsertQuerySet
 from django_bulkupsert.engine import attempts
+from django_bulkupsert.relations import staging
 
 from .shop import models as shop
 from .solar import models as solar
@@ -115,6 +117,61 @@ def blocks(path: Path, language: str = "python") -> list[str]:
     """Return the code blocks of a document in a language, without their indentation."""
     found = re.findall(rf"\.\. code-block:: {language}\n\n((?: {{4,}}.*\n|\n)+)", path.read_text())
     return [unindented(block) for block in found]
+
+
+def tokens(sql: str) -> str:
+    """Return SQL without what may differ: its layout, comments, and names that are drawn."""
+    sql = re.sub(r"--.*", "", sql)
+    sql = re.sub(r'"bulkupsert_[0-9a-f]{16}"', '"staging"', sql)
+    sql = re.sub(r'"s\d+_x\d+"', '"savepoint"', sql)
+    if connection.pg_version < 180000:
+        created = 'RETURNING WITH (OLD AS bu_old) bu_old."id" IS NULL AS created'
+        sql = sql.replace(created, 'RETURNING "shop_reading".xmax = 0 AS created')
+    return re.sub(r" ?([(),]) ?", r"\1", " ".join(sql.split()))
+
+
+def below(text: str, language: str) -> str | None:
+    """Return the first code block in a language, or None."""
+    found = re.search(rf"\.\. code-block:: {language}\n\n((?: {{3,}}.*\n|\n)+)", text)
+    return found and found[1]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_sql_is_what_is_sent(monkeypatch):
+    """The SQL that stands below a call in how_it_works is what the call sends, token for token."""
+    lines: list[bytes] = []
+
+    def copy_in(connection, cursor, statement, data):
+        lines.append(data)
+        return copied(connection, cursor, statement, data)
+
+    copied = staging.copy_in
+    monkeypatch.setattr(staging, "copy_in", copy_in)
+    text = (ROOT / "docs" / "how_it_works.rst").read_text()
+    shop.Reading.objects.bulk_upsert([{"device": "", "timestamp": "2026-01-01T00:00Z", "watts": 0}])
+    names = {"Product": shop.Product, "Reading": shop.Reading}
+    *parts, last = doctest.DocTestParser().parse(text)
+    compared, before = 0, ""
+    for example, told in zip(parts[1::2], [*parts[2::2], last], strict=True):
+        with CaptureQueriesContext(connection) as queries:
+            exec(compile(example.source, "how_it_works", "single"), names)
+        sent = [tokens(query["sql"]) for query in queries]
+        shown = below(told, "sql")
+        if shown is None:
+            continue
+        *whole, end = [tokens(each) for each in shown.split(";")]
+        if end.endswith(".."):  # the rest is the last one's
+            end = end.removesuffix("..")
+            assert sent[-1].startswith(end)
+            assert before.endswith(sent[-1].removeprefix(end))
+            sent[-1] = end
+        else:
+            before = sent[-1]
+        assert "\n".join([*whole, end]).split() == "\n".join(sent).split()
+        data = below(told, "text")
+        assert data is None or lines.pop().decode().split() == data.split()
+        compared += 1
+    assert compared == text.count("code-block:: sql")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tarfile
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from docutils.core import publish_doctree
+
+import django_bulkupsert
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -67,9 +70,20 @@ def test_sdist(built):
         names = {name.split("/", 1)[-1] for name in archive.getnames()}
     assert {"setup.cfg", "README.rst", "LICENSE", "pyproject.toml", "CHANGELOG.rst"} <= names
     assert {"Makefile", "tox.ini", "tests/conftest.py", "testproject/settings.py"} <= names
+    assert "SECURITY.rst" in names
 
 
-def test_readme_renders():
-    """The README is valid on a package index: plain docutils, no warnings."""
-    text = (ROOT / "README.rst").read_text()
+@pytest.mark.parametrize("name", ["README.rst", "CHANGELOG.rst", "SECURITY.rst"])
+def test_documents_render(name):
+    """What is read outside the docs is plain docutils, as an index and a host render it."""
+    text = (ROOT / name).read_text()
     publish_doctree(text, settings_overrides={"report_level": 2, "halt_level": 2})
+
+
+def test_version_is_in_one_place():
+    """The changelog begins with the version of the package, which no other file repeats."""
+    version = re.escape(django_bulkupsert.__version__)
+    first = re.search(r"^(\S+) \(.*\)\n-+$", (ROOT / "CHANGELOG.rst").read_text(), re.MULTILINE)
+    assert re.fullmatch(version, first[1])
+    for name in ("setup.cfg", "pyproject.toml", "docs/conf.py"):
+        assert not re.search(rf"version.*{version}\b", (ROOT / name).read_text()), name
