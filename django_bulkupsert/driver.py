@@ -6,6 +6,7 @@ Everything above this module is the same for both.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -120,6 +121,17 @@ class Diagnostics:
     constraint: str | None = None
     message: str | None = None
     detail: str | None = None
+
+    @property
+    def told(self) -> str:
+        """The message, without the value that one of class 22, of data, may hold."""
+        message = self.message or ""
+        return without_value(message) if (self.sqlstate or "").startswith("22") else message
+
+
+def without_value(message: str) -> str:
+    """Return a message without what it quotes, in any of the server's languages."""
+    return re.sub(r""":? ?["„“«»].*["”“«»]""", "", message, flags=re.DOTALL)
 
 
 def diagnostics(error: BaseException) -> Diagnostics:

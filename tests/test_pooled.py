@@ -128,8 +128,6 @@ def through_pgbouncer(request, transactional_db, pgbouncer):
 
 
 def test_calls_through_pgbouncer(through_pgbouncer, strategy):
-    if strategy == "values" and connection.features.uses_server_side_binding:
-        return  # 65,535 parameters are the most
     every_call(strategy)
 
 
@@ -156,8 +154,6 @@ def test_writers_through_pgbouncer(through_pgbouncer, strategy):
 
         return work
 
-    if strategy == "values" and connection.features.uses_server_side_binding:
-        return
     assert run_threads(*map(writer, range(6))) == []
     with connection.cursor() as cursor:
         cursor.execute("SELECT relname FROM pg_class WHERE relname LIKE 'bulkupsert%'")

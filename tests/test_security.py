@@ -5,7 +5,8 @@ import logging
 import traceback
 
 import pytest
-from django.db import IntegrityError, connection, models, transaction
+from django.db import DataError, IntegrityError, connection, models, transaction
+from django.db.models.functions import Cast
 from django.test.utils import isolate_apps
 
 from django_bulkupsert import (
@@ -248,3 +249,19 @@ def test_server_side_files_are_never_named(strategy):
     """COPY reads what is sent, and nothing that the server has."""
     with pytest.raises((OptionError, OSError, IntegrityError)):
         bulk_upsert(Product, CsvRows("/etc/no such file"), unique_fields=["sku"])
+
+
+@pytest.mark.parametrize("on_error", ["raise", "collect"])
+def test_what_only_the_server_finds_is_told_without_its_value(on_error):
+    rows = [{"sku": SECRET, "name": "n"}, {"sku": "2", "name": "n"}]
+    number = Cast(Cast("sku", models.IntegerField()), models.CharField())
+    options = {"transform": {"name": number}, "strategy": "copy", "on_error": on_error}
+    if on_error == "raise":
+        with pytest.raises(DataError) as caught, transaction.atomic():
+            Product.objects.bulk_upsert(rows, unique_fields=["sku"], **options)
+        message = str(caught.value)
+    else:
+        (rejected,) = Product.objects.bulk_upsert(rows, unique_fields=["sku"], **options).rejected
+        message = rejected.message
+    assert "invalid input syntax for type integer" in message
+    assert SECRET not in message

@@ -171,9 +171,9 @@ class Attempts:
         found = diagnostics(error)
         note = self._note(found.sqlstate)
         notes = [self._why_not()] * why + [note] * (note is not None)
-        if not (notes or found.detail or found.context):
+        if not (notes or found.detail or found.context or found.told != found.message):
             return error
-        return type(error)("\n".join([found.message or str(error).rstrip(), *map(str, notes)]))
+        return type(error)("\n".join([found.told or str(error).rstrip(), *map(str, notes)]))
 
     def _note(self, state: str | None) -> str | None:
         """Return what to say beside the server's error."""
@@ -208,7 +208,7 @@ class Attempts:
         logger.warning(
             "%s: %s (%s), while %s; trying again, %d of %d times, in %.3f s",
             self.call,
-            found.message,
+            found.told,
             found.sqlstate,
             self.doing,
             self.count,

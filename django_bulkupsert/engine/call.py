@@ -60,6 +60,8 @@ class Call(Sending[PlanT], Generic[PlanT, ResultT]):
         self.progress.at(self.source.count)
         if asked == "values" or (asked is None and (chunk.has_cells or chunk.count == 1)):
             return self.at_once(chunk, ValuesRelation(self.slots, chunk))
+        if asked not in (None, "unnest"):
+            raise NotImplementedError(asked)  # one of STRATEGIES that nothing here carries rows by
         self._check_plain(chunk)
         return self.at_once(chunk, UnnestRelation(self.slots, chunk))
 

@@ -228,5 +228,5 @@ class CollectingCall(ScreeningCall):
             if constraint.name == found.constraint and len(fields) == 1:
                 column = self.plan.column(resolve(self.plan.model, fields[0], "constraint"))
         kind = RowValueError if isinstance(error, DataError) else RowConstraintError
-        why = Why(column, found.message or str(error), kind=kind, cause=error)
+        why = Why(column, found.told or str(error), kind=kind, cause=error)
         self.take_out(cursor, staging, [ordinal], why)

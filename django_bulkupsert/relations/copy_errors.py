@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from django.db import DatabaseError, DataError, IntegrityError
 
-from ..driver import Diagnostics, diagnostics
+from ..driver import Diagnostics, diagnostics, without_value
 from ..errors import RowConstraintError, RowError, RowValueError
 from ..fields import Field
 
@@ -52,7 +52,7 @@ def _reason(found: Diagnostics, otherwise: str, *, own: bool) -> str:
     message = found.message or otherwise
     if own and found.sqlstate in _NAMING:
         return message
-    reason = re.sub(r""":? ?["„“«»].*["”“«»]""", "", message, flags=re.DOTALL)  # the value
+    reason = without_value(message)
     if found.sqlstate in _TELLING and found.detail:
         return f"{reason} ({found.detail.rstrip('.')})"
     return reason

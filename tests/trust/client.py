@@ -1,8 +1,8 @@
 """A process that writes, call by call, until it is killed.
 
-``python -m tests.trust.client STRATEGY URL``: each call writes the rows of one edition, half of
-which are there already; when it has returned, the edition is printed. With "ask" for a strategy,
-how many rows each edition has is printed instead.
+``python -m tests.trust.client STRATEGY URL``: an upsert writes the rows of one edition, half of
+which are there already, and an update their names; then the edition is printed. With "ask" for a
+strategy, how many rows each edition has, by their names, is printed instead.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def main() -> None:
     from tests.models import Product
 
     if strategy == "ask":
-        editions = Product.objects.values_list("stock").annotate(Count("pk"))
-        sys.stdout.write(json.dumps(dict(editions)))
+        editions = Product.objects.values_list("stock", "name").annotate(Count("pk"))
+        sys.stdout.write(json.dumps(list(editions)))
         return
     edition = (Product.objects.aggregate(most=Max("stock"))["most"] or 0) + 1
     while True:
@@ -38,6 +38,11 @@ def main() -> None:
             for number in range(edition * ROWS // 2, edition * ROWS // 2 + ROWS)
         )
         Product.objects.bulk_upsert(rows, unique_fields=["sku"], strategy=strategy)
+        objs = (
+            Product(sku=f"{number:07}", name=f"{edition}")
+            for number in range(edition * ROWS // 2, edition * ROWS // 2 + ROWS)
+        )
+        Product.objects.bulk_update(objs, ["name"], match_fields=["sku"], strategy=strategy)
         sys.stdout.write(f"{edition}\n")
         sys.stdout.flush()
         edition += 1

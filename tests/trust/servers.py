@@ -97,6 +97,12 @@ class Server:
         log = self.folder / "log"
         self._run("pg_ctl", "start", "-w", "-D", self.data, "-l", log, "-o", options)
 
+    def stand_by(self) -> None:
+        """Start it again as a standby, which waits for another's log, and is read-only."""
+        self._run("pg_ctl", "stop", "-w", "-D", self.data)
+        (self.data / "standby.signal").touch()
+        self.start()
+
     def crash(self) -> None:
         """Stop it at once, without a checkpoint, in the middle of whatever it does."""
         self._run("pg_ctl", "stop", "-w", "-m", "immediate", "-D", self.data)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from urllib.parse import quote, urlencode
 
@@ -43,6 +43,7 @@ class Client:
     def __init__(self, strategy: str, url: str) -> None:
         self.editions: queue.Queue[int] = queue.Queue()
         self.last = 0
+        self.all: set[int] = set()
         command = [sys.executable, "-m", "tests.trust.client", strategy, url]
         self.process = subprocess.Popen(
             command,
@@ -57,6 +58,7 @@ class Client:
     def _read(self) -> None:
         for line in self.process.stdout:
             self.last = int(line)
+            self.all.add(self.last)
             self.editions.put(self.last)
 
     def wait(self) -> int:
@@ -83,30 +85,37 @@ def client(strategy: str, url: str) -> Iterator[Client]:
         made.process.wait()
 
 
-def check(editions: dict[int, int], acknowledged: int) -> int:
-    """Check that each edition is whole, but for what the next one took; return the last."""
+def check(found: Iterable[tuple[int, str, int]], acknowledged: set[int]) -> int:
+    """Check that what a call has written is whole; return the last edition that is there."""
+    editions: dict[int, dict[str, int]] = {}
+    for edition, name, count in found:
+        editions.setdefault(edition, {})[name] = count
     last = max(editions)
-    assert last >= acknowledged, f"edition {acknowledged} is lost: {last} is the last"
-    for edition, count in editions.items():
-        assert count == (ROWS if edition == last else ROWS // 2), f"edition {edition}: {count} rows"
+    assert last >= max(acknowledged), f"{max(acknowledged)} is lost: {last} is the last"
+    for edition, names in editions.items():
+        expected = ROWS if edition == last else ROWS // 2  # the next one took the others
+        assert sum(names.values()) == expected, f"edition {edition}: {names}"
+        assert len(names) == 1, f"edition {edition} is half updated: {names}"
+        if edition in acknowledged:
+            assert str(edition) in names, f"an update of edition {edition} is lost"
     return last
 
 
-def stored() -> dict[int, int]:
-    """Return how many rows each edition has."""
+def stored() -> list[tuple[int, str, int]]:
+    """Return how many rows each edition has, by their names."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT stock, count(*) FROM tests_product GROUP BY 1")
-        return dict(cursor.fetchall())
+        cursor.execute("SELECT stock, name, count(*) FROM tests_product GROUP BY 1, 2")
+        return cursor.fetchall()
 
 
-def editions_at(url: str) -> dict[int, int]:
-    """Return how many rows each edition has, at another server."""
+def stored_at(url: str) -> list[tuple[int, str, int]]:
+    """Return the same of another server."""
     asked = subprocess.run(
         [sys.executable, "-m", "tests.trust.client", "ask", url],
         check=True,
         stdout=subprocess.PIPE,
     )
-    return {int(edition): count for edition, count in json.loads(asked.stdout).items()}
+    return [(edition, name, count) for edition, name, count in json.loads(asked.stdout)]
 
 
 def kill(client: Client) -> None:
@@ -140,7 +149,7 @@ def quiet() -> None:
 def test_clients_and_sessions(end: Callable[[Client], None], size, chance, tell, request):
     times = size(40, 3)
     url = own_url()
-    halves = 0
+    halves, acknowledged = 0, set()
     for turn in range(times):
         with client(STRATEGIES[turn % 3], url) as writer:
             start = time.perf_counter()
@@ -150,34 +159,36 @@ def test_clients_and_sessions(end: Callable[[Client], None], size, chance, tell,
             said = writer.end()
             assert end is kill or "terminating connection" in said or "closed" in said, said
         quiet()
-        before = writer.last
-        halves += check(stored(), before) == before
+        acknowledged |= writer.all
+        halves += check(stored(), acknowledged) == writer.last
+    assert halves or times < 10
     tell(
         "killed in the middle of a call",
         request.node.callspec.id,
-        f"{times} times, calls of {ROWS:,} rows",
+        f"{times} times, upserts and updates of {ROWS:,} rows",
         f"0 half-written, 0 commits lost; {halves} calls undone",
     )
     assert Product.objects.exists()
 
 
+def migrate(url: str) -> None:
+    """Make the tables of the tests on another server."""
+    subprocess.run(
+        [sys.executable, "-m", "django", "migrate", "--run-syncdb", "--skip-checks", "-v", "0"],
+        env={**os.environ, "DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "tests.settings"},
+        check=True,
+    )
+
+
 def test_servers(size, chance, tell):
     """A server that stops at once recovers what was committed, and nothing else."""
-    times = size(5, 1)
+    times, acknowledged = size(5, 1), set()
     found = binaries()
     if not found:
         pytest.skip("there is no server's program here to be run")
     version, programs = list(found.items())[-1]
     with running(programs) as server:
-        subprocess.run(
-            [sys.executable, "-m", "django", "migrate", "--run-syncdb", "--skip-checks", "-v", "0"],
-            env={
-                **os.environ,
-                "DATABASE_URL": server.url,
-                "DJANGO_SETTINGS_MODULE": "tests.settings",
-            },
-            check=True,
-        )
+        migrate(server.url)
         for turn in range(times):
             with client(STRATEGIES[turn % 3], server.url) as writer:
                 start = time.perf_counter()
@@ -186,10 +197,31 @@ def test_servers(size, chance, tell):
                 server.crash()
                 writer.end()
                 server.start()
-            check(editions_at(server.url), writer.last)
+            acknowledged |= writer.all
+            check(stored_at(server.url), acknowledged)
     tell(
         "killed in the middle of a call",
         f"immediate stop of the server, {version}",
-        f"{times} times, calls of {ROWS:,} rows",
+        f"{times} times, upserts and updates of {ROWS:,} rows",
         "0 half-written, 0 commits lost",
     )
+
+
+def test_standby():
+    """A standby refuses, and says why; nothing is written."""
+    found = binaries()
+    if not found:
+        pytest.skip("there is no server's program here to be run")
+    with running(list(found.values())[-1]) as server:
+        migrate(server.url)
+        server.stand_by()
+        for strategy in STRATEGIES:
+            command = [sys.executable, "-m", "tests.trust.client", strategy, server.url]
+            ran = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+            assert ran.returncode
+            last = ran.stderr.strip().splitlines()[-1]
+            assert last == (
+                "bulk_upsert() of tests.Product: the transaction is read-only, or the server is a "
+                "standby"
+            )
+        assert stored_at(server.url) == []

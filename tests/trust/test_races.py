@@ -33,7 +33,10 @@ def test_check_then_insert(strategy, way, size, chance, tell):
 
         options["where"] = Q(stock__lt=Excluded("stock")) | Q(stock=F("stock"))
     calls, rows = size(60, 8), size(200, 80)
-    lock, met = threading.Lock(), {"calls": 0, "retries": 0, "rows": 0}
+    lock, met = (
+        threading.Lock(),
+        dict.fromkeys(("calls", "retries", "rows", "created", "deleted"), 0),
+    )
     done = threading.Event()
 
     def writer(seed):
@@ -55,6 +58,7 @@ def test_check_then_insert(strategy, way, size, chance, tell):
                     met["calls"] += 1
                     met["retries"] += result.retries
                     met["rows"] += result.total
+                    met["created"] += result.created
 
         return work
 
@@ -62,7 +66,8 @@ def test_check_then_insert(strategy, way, size, chance, tell):
         own = random.Random(chance.random())
         while not done.wait(0.002):
             key = own.randrange(2 * rows)
-            Product.objects.filter(sku=f"{key:06}").delete()
+            deleted, _ = Product.objects.filter(sku=f"{key:06}").delete()
+            met["deleted"] += deleted
 
     writers = [writer(chance.random()) for _ in range(3)]
     left = [len(writers)]
@@ -80,6 +85,8 @@ def test_check_then_insert(strategy, way, size, chance, tell):
         return run
 
     assert run_threads(*map(counted, writers), deleter) == []
+    # Each row that was created is there, unless it was deleted.
+    assert Product.objects.count() == met["created"] - met["deleted"]
     # Without anyone beside, all are there.
     keys = [f"{key:06}" for key in range(2 * rows)]
     Product.objects.bulk_upsert(
@@ -93,5 +100,5 @@ def test_check_then_insert(strategy, way, size, chance, tell):
         "inserts and deletes beside",
         f"upsert, {strategy}: {way}",
         f"{met['calls']} calls, {met['rows']:,} rows",
-        f"0 lost, counts add up, {met['retries']} retries",
+        f"{met['created']:,} created, {met['deleted']:,} deleted, 0 lost; {met['retries']} retries",
     )
