@@ -1,6 +1,7 @@
 """What another call's timing made fail is undone, and done again."""
 
 import logging
+import os
 import random
 import threading
 from contextlib import contextmanager, nullcontext
@@ -433,12 +434,13 @@ def test_matched_by_any_fields(strategy):
 def test_a_question_that_is_not_allowed(retries):
     """The caller's transaction stays usable, and the error is the row's."""
     insert_elsewhere(code="a", key=9)
+    role = f"bulk_columns_{os.getpid()}"  # roles are the server's, not the database's
     with connection.cursor() as cursor:
         cursor.execute(
-            "CREATE ROLE bulk_columns; GRANT USAGE ON SCHEMA public TO bulk_columns;"
-            "GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO bulk_columns;"
-            "GRANT SELECT (id, key, value), INSERT, UPDATE ON tests_twokeys TO bulk_columns;"
-            "SET ROLE bulk_columns"
+            f"CREATE ROLE {role}; GRANT USAGE ON SCHEMA public TO {role};"
+            f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role};"
+            f"GRANT SELECT (id, key, value), INSERT, UPDATE ON tests_twokeys TO {role};"
+            f"SET ROLE {role}"
         )
     try:
         with transaction.atomic():
@@ -452,7 +454,7 @@ def test_a_question_that_is_not_allowed(retries):
             assert TwoKeys.objects.filter(key=9).count() == 1
     finally:
         with connection.cursor() as cursor:
-            cursor.execute("RESET ROLE; DROP OWNED BY bulk_columns; DROP ROLE bulk_columns")
+            cursor.execute(f"RESET ROLE; DROP OWNED BY {role}; DROP ROLE {role}")
 
 
 def test_locks_of_the_callers_transaction(stored, caplog):
