@@ -60,8 +60,9 @@ files: $(VENV)/.test  ## Measure what a CSV file takes, beside psql's way by han
 thresholds: $(VENV)/.test  ## Measure where one way to carry rows overtakes another.
 	@$(PY) -m benchmarks.thresholds
 
-build: $(VENV)/.test  ## Build the wheel and the sdist into dist.
+build: $(VENV)/.dev  ## Build the wheel and the sdist into dist.
 	$(PY) -m build
+	$(PY) -m twine check --strict dist/*
 
 tox: $(VENV)/.dev  ## Run the tests on every Django, driver and Python that is here.
 	$(PY) -m tox run $(ARGS)

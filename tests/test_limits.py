@@ -332,7 +332,7 @@ def test_a_view_of_one_table_is_written_through(in_place_of_the_table, strategy)
         ("CREATE VIEW tests_product AS SELECT DISTINCT * FROM tests_kept", "cannot insert into"),
         (
             "CREATE MATERIALIZED VIEW tests_product AS SELECT * FROM tests_kept",
-            "a view and a foreign table ",
+            "has no unique constraint",
         ),
     ],
 )
@@ -392,7 +392,10 @@ def test_a_foreign_table(foreign, strategy):
     objects = Product.objects
     new = [{"id": n, **row} for n, row in enumerate(rows(3))]
     assert objects.bulk_copy(new) == 3
-    with pytest.raises(MissingConstraintError, match="foreign table"), transaction.atomic():
+    with (
+        pytest.raises(MissingConstraintError, match="has no unique constraint"),
+        transaction.atomic(),
+    ):
         objects.bulk_upsert(rows(3), unique_fields=["sku"], strategy=strategy)
     objs = list(objects.order_by("sku"))
     for each in objs:

@@ -87,3 +87,10 @@ def test_version_is_in_one_place():
     assert re.fullmatch(version, first[1])
     for name in ("setup.cfg", "pyproject.toml", "docs/conf.py"):
         assert not re.search(rf"version.*{version}\b", (ROOT / name).read_text()), name
+
+
+def test_an_index_takes_it(built):
+    """What is built has all that a package index asks for, and a README that it can show."""
+    pytest.importorskip("twine")
+    files = sorted(built.iterdir())
+    subprocess.run([sys.executable, "-m", "twine", "check", "--strict", *files], check=True)

@@ -116,10 +116,12 @@ class Faults(Call[UpsertPlan, UpsertResult]):
         if state == "42704" and not target.is_constraint:
             return
         what = f"unique constraint {target}" if target.parts else f"constraint {target.name!r}"
+        model = self.plan.model
+        way_out = "run migrate, after makemigrations if the constraint is new"
+        if not model._meta.managed:
+            way_out = "Django doesn't manage it: pass what an index of it covers, or match_fields"
         raise MissingConstraintError(
-            f"the table of {self.plan.model._meta.label} has no {what}, which the model has; run "
-            "migrate, after makemigrations if the constraint is new (a view and a foreign table "
-            "have none: there match_fields can take its place)"
+            f"the table of {model._meta.label} has no {what}, which the model has; {way_out}"
         ) from error
 
     def blame_value(self, error: DataError, relation: Relation) -> None:
