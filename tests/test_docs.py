@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import datetime
 import doctest
 import inspect
@@ -401,3 +402,10 @@ def test_links_between_pages_lead_somewhere():
         folder = path.parent
         for name in re.findall(r"(?:image|figure|include|:file:):{1,2} ?(\S+)", text):
             assert (folder / name).exists(), (path.name, name)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_python_is_python(path):
+    """Every block of Python can be compiled, also those that show other packages' calls."""
+    for block in blocks(path):
+        compile(block, path.name, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)

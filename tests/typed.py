@@ -33,6 +33,7 @@ result = Reading.objects.bulk_upsert(
 )
 assert_type(result.rows, Sequence[ReturnedRow])
 assert_type(result.rows[0].status, Status)
+assert_type(result.retries, int)
 Reading.objects.bulk_upsert(rows, match_fields=["device"], lock="table", mixed_keys=True)
 assert_type(Reading.objects.get(), Reading)
 readings = Reading.objects.all()
