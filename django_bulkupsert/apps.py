@@ -43,7 +43,7 @@ def check_databases(
             found.append(
                 Warning(
                     f"{model._meta.label} is written to the database alias {alias!r}, which is "
-                    f"{vendor}; its bulk methods will raise NotSupportedError.",
+                    f"{vendor}; its bulk methods will raise UnsupportedDatabase.",
                     hint=f"Route {model._meta.label} to PostgreSQL, or use another manager.",
                     obj=model,
                     id="django_bulkupsert.W001",

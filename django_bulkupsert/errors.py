@@ -23,9 +23,9 @@
 Each class is also of the class (second column) that code written for Django would catch. What
 the server refuses without saying which row it was comes up as Django's own exception.
 
-Messages never hold the values of a row, so they can be logged; a key that stands twice in
-the input is the one exception, because there the key is the news. (The cause of an error, which a
-traceback shows too, is the server's, and does.)
+Messages hold no values of a row, so they can be logged, but for these: a key that stands twice in
+the input, because there the key is the news, and what a trigger or a validator of yours says. (The
+cause of an error, which a traceback shows too, is the server's, and does.)
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class UnsupportedModel(BulkUpsertError, NotSupportedError):
 
 
 class OptionError(BulkUpsertError, ValueError):
-    """A keyword of the call can't be taken. Raised before any SQL is sent."""
+    """A keyword of the call can't be taken. Nothing was written; mostly, nothing was sent."""
 
 
 class UnknownFieldError(OptionError, FieldDoesNotExist):

@@ -45,7 +45,7 @@ def _queryset(model: Target) -> BulkUpsertQuerySet[Any]:
         )
     if isinstance(model, type) and issubclass(model, models.Model):
         return BulkUpsertQuerySet(model)
-    raise TypeError(f"a model or a queryset is wanted, not one {type(model).__name__}")
+    raise TypeError(f"a model or a queryset is wanted, not {type(model).__name__}")
 
 
 bulk_upsert = _function(BulkUpsertQuerySet.bulk_upsert)

@@ -114,8 +114,11 @@ class BulkMethods:
             their primary key, and with the state of a stored object.
 
         Raises:
-            OptionError: A keyword can't be taken; nothing was sent.
+            UnsupportedDatabase: The database is not PostgreSQL.
+            UnsupportedModel: The model has a shape that is not handled.
+            OptionError: A keyword can't be taken; nothing was written.
             MatchError: Rows can't be matched by this; nothing was sent.
+            CsvError: A file can't be read as CSV.
             MissingConstraintError: The table lacks the constraint, which the model has.
             RowError: A row can't be taken or stored; the error has its index and field.
             DuplicateKeysError: The input holds a key twice.
@@ -179,8 +182,8 @@ class BulkMethods:
                 ``F("stock") - 1``. Or CsvRows.
             fields: The names of the fields to update. ``auto_now`` fields that are not among
                 them are set to the time of the call.
-            batch_size: The most rows that one COPY sends, where there are more than 2,000. It
-                never splits the update, which is one statement.
+            batch_size: The most rows that one COPY sends, where there are more than 2,000; 5,000
+                at most. It never splits the update, which is one statement.
             match_fields: The fields by which instances are matched to stored rows, unique or
                 not; a None matches every NULL. None: the primary key.
             where: A condition (a Q) over the stored row, ``F("name")``, and what the instance
@@ -204,7 +207,10 @@ class BulkMethods:
 
         Raises:
             UnsupportedDatabase: The database is not PostgreSQL.
-            OptionError: A keyword can't be taken; nothing was sent.
+            UnsupportedModel: The model has a shape that is not handled.
+            OptionError: A keyword can't be taken; nothing was written.
+            MatchError: Rows can't be matched by these fields; nothing was sent.
+            CsvError: A file can't be read as CSV.
             RowError: A row can't be taken or stored; the error has its index and field.
             django.db.Error: Whatever else the server refuses.
 
@@ -262,7 +268,9 @@ class BulkMethods:
             dropped.
 
         Raises:
-            OptionError: A keyword can't be taken; nothing was sent.
+            UnsupportedDatabase: The database is not PostgreSQL.
+            OptionError: A keyword can't be taken; nothing was written.
+            CsvError: A file can't be read as CSV.
             UnsupportedModel: COPY can't fill the table: it is a view, has row-level security or
                 a rule, or is one of several that the model keeps its fields in; nothing was sent.
             RowError: A row can't be taken or stored; the error has its index and, of one field,

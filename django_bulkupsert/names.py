@@ -130,7 +130,7 @@ def name_list(names: Any, option: str, refused: type | tuple[()] = ()) -> list[A
             f"{option} takes a list of names, got the string {names!r}; pass [{names!r}]"
         )
     if not isinstance(names, Iterable) or isinstance(names, refused):
-        raise OptionError(f"{option} takes a list of names, not one {type(names).__name__}")
+        raise OptionError(f"{option} takes a list of names, not {type(names).__name__}")
     return list(names)
 
 

@@ -1,4 +1,4 @@
-"""What the server can tell and do, asked once per connection."""
+"""What the server can tell and do; what can't change is asked once per connection."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from .driver import Diagnostics
-from .sql import Fragment
+from .sql import Fragment, our_own
 
 logger = logging.getLogger("django_bulkupsert")
 
@@ -26,7 +26,7 @@ def created_by(connection: Any, table: Fragment) -> str:
     known = _plain_tables.setdefault(connection, {})
     name = table.plain()
     if name not in known:
-        with connection.cursor() as cursor:
+        with our_own(), connection.cursor() as cursor:
             cursor.execute("SELECT relkind = 'r' FROM pg_class WHERE oid = to_regclass(%s)", [name])
             known[name] = bool((cursor.fetchone() or [False])[0])
     return "xmax" if known[name] else "join"
@@ -46,7 +46,7 @@ def is_enum(connection: Any, name: str) -> bool:
     """Whether a type is an enum, which texts have to be cast to."""
     known = _enums.setdefault(connection, {})
     if name not in known:
-        with connection.cursor() as cursor:
+        with our_own(), connection.cursor() as cursor:
             cursor.execute("SELECT typtype = 'e' FROM pg_type WHERE oid = to_regtype(%s)", [name])
             known[name] = bool((cursor.fetchone() or [False])[0])
     return known[name]
@@ -58,7 +58,7 @@ def copy_refusal(connection: Any, table: Fragment) -> tuple[str | None, bool]:
     It may, if a constraint could be checked as late as at the end of the transaction: that is done
     by triggers. Asked in each call: who may see which rows is of the session, and may change.
     """
-    with connection.cursor() as cursor:
+    with our_own(), connection.cursor() as cursor:
         cursor.execute(
             "SELECT c.relkind, row_security_active(c.oid), EXISTS (SELECT 1 FROM pg_trigger AS t "
             "WHERE t.tgrelid = c.oid AND t.tgtype & 68 = 68), "  # INSTEAD OF, INSERT
@@ -87,7 +87,7 @@ def constrained(connection: Any, table: Fragment, refused: Diagnostics) -> list[
 
     None, if it is another table's, or a constraint over no columns.
     """
-    with connection.cursor() as cursor:
+    with our_own(), connection.cursor() as cursor:
         cursor.execute(
             "SELECT a.attname FROM pg_constraint AS n "
             "JOIN pg_class AS c ON c.oid = n.conrelid AND c.relname = %s "
@@ -106,7 +106,7 @@ def has_citus(connection: Any) -> bool:
     Asked by a cursor of the driver's own, so that nobody's count of queries is one too high.
     """
     if connection not in _citus:
-        with connection.wrap_database_errors, connection.connection.cursor() as cursor:
+        with our_own(), connection.wrap_database_errors, connection.connection.cursor() as cursor:
             cursor.execute("SELECT to_regclass('pg_catalog.pg_dist_partition') IS NOT NULL")
             _citus[connection] = cursor.fetchone()[0]
     return _citus[connection]
@@ -120,7 +120,7 @@ def may_stage(connection: Any) -> bool:
     connection.ensure_connection()
     session = connection.connection
     if session not in _stages:
-        with connection.wrap_database_errors, session.cursor() as cursor:
+        with our_own(), connection.wrap_database_errors, session.cursor() as cursor:
             cursor.execute("SELECT has_database_privilege(current_database(), 'TEMPORARY')")
             _stages[session] = cursor.fetchone()[0]
         if not _stages[session]:

@@ -139,9 +139,7 @@ def named(model: Model, name: Any, connection: Any) -> Target:
         MatchError: The model has none, or rows can't be matched by it.
     """
     if not isinstance(name, str):
-        raise OptionError(
-            f"constraint takes the name of a constraint, not one {type(name).__name__}"
-        )
+        raise OptionError(f"constraint takes the name of a constraint, not {type(name).__name__}")
     meta = model._meta
     found: Any = next((each for each in meta.constraints if each.name == name), None)
     if getattr(found, "deferrable", None):

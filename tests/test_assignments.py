@@ -396,7 +396,7 @@ def test_where_and_unchanged(strategy):
     [
         (Q(country__name="x"), OptionError, "spans a relation"),
         (Q(nmae="x"), OptionError, "Cannot resolve keyword 'nmae'"),
-        ("stock > 1", OptionError, "takes a Q or another condition, not one str"),
+        ("stock > 1", OptionError, "takes a Q or another condition, not str"),
         (Q(name=Excluded("nmae")), UnknownFieldError, "did you mean name"),
         (
             Q(name=Excluded("population")),
@@ -538,7 +538,7 @@ def test_transform_drawn_by_lot_is_drawn_once(strategy):
         ({"name": Subquery(City.objects.values("name")[:1])}, OptionError, "a subquery"),
         ({"updated": Now()}, OptionError, "'updated', which no row brings"),
         ({"name": Lower}, OptionError, "the class Lower, where an instance is wanted"),
-        (["name"], OptionError, "transform takes a dict of names and expressions, not one list"),
+        (["name"], OptionError, "transform takes a dict of names and expressions, not list"),
     ],
 )
 def test_transform_that_cannot_be(transform, error, reason):

@@ -480,7 +480,7 @@ def test_options_that_are_no_list(option, value):
     """An option that takes names takes nothing else."""
     if option == "update_fields" and isinstance(value, dict):
         value = 1.5  # takes a dict, of expressions
-    with pytest.raises(OptionError, match=f"{option} takes a list of names, not one"):
+    with pytest.raises(OptionError, match=f"{option} takes a list of names, not "):
         Product.objects.bulk_upsert([{"sku": "a"}], **{option: value})
 
 

@@ -4,8 +4,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from django_bulkupsert import DuplicateKeysError
-from django_bulkupsert import rows as rows_module
+from django_bulkupsert import DuplicateKeysError, seen
 from tests.conftest import counts
 from tests.models import Product
 
@@ -15,7 +14,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def few_are_remembered(monkeypatch):
     """No key is remembered, as if there were too many."""
-    monkeypatch.setattr(rows_module, "MOST_SEEN", 0)
+    monkeypatch.setattr(seen, "MOST_SEEN", 0)
 
 
 @pytest.fixture

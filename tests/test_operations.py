@@ -359,7 +359,7 @@ def test_function():
     assert bulk_upsert(PlainManager, rows, unique_fields=["key"]).created == 1
     for target in (PlainManager._default_manager, PlainManager._default_manager.using("default")):
         assert counts(bulk_upsert(target, rows, unique_fields=["key"])) == (0, 0, 1, 0)
-    with pytest.raises(TypeError, match="a model or a queryset is wanted, not one str"):
+    with pytest.raises(TypeError, match="a model or a queryset is wanted, not str"):
         bulk_upsert("Product", rows)
 
 

@@ -83,7 +83,7 @@ def test_a_name_that_is_none(model, name, reason):
 def test_a_name_that_is_no_text():
     """The name is a text, not the constraint."""
     constraint = Constrained._meta.constraints[0]
-    with pytest.raises(OptionError, match="takes the name of a constraint, not one Unique"):
+    with pytest.raises(OptionError, match="takes the name of a constraint, not Unique"):
         Constrained.objects.bulk_upsert([{"a": 1}], constraint=constraint)
 
 

@@ -195,7 +195,7 @@ class TestMatch:
             (["skuu"], UnknownFieldError, "match_fields: 'skuu' is no field .* did you mean sku"),
             ("sku", OptionError, "got the string 'sku'"),
             (["sku", "sku"], OptionError, "names 'sku' twice"),
-            (5, OptionError, "takes a list of names, not one int"),
+            (5, OptionError, "takes a list of names, not int"),
         ],
     )
     def test_refused(self, products, names, error, message):
@@ -313,9 +313,9 @@ class TestWhere:
     @pytest.mark.parametrize(
         ("where", "message"),
         [
-            (5, "where takes a Q or another condition, not one int"),
-            (F("stock"), "where takes a Q or another condition, not one F"),
-            (True, "where takes a Q or another condition, not one bool; a comparison is"),
+            (5, "where takes a Q or another condition, not int"),
+            (F("stock"), "where takes a Q or another condition, not F"),
+            (True, "where takes a Q or another condition, not bool; a comparison is"),
             (Q(stok=1), "where: Cannot resolve keyword 'stok'"),
             (Q(stock=Excluded("stok")), r"where, Excluded\(\): 'stok' is no field .* mean stock"),
             (Q(stock="many"), "where: Field 'stock' expected a number"),
@@ -468,7 +468,7 @@ class TestReturning:
             ([], "returning is empty"),
             ("sku", "got the string 'sku'"),
             (["skuu"], "returning: 'skuu' is no field .* did you mean sku"),
-            (5, "returning takes a list of names, not one int"),
+            (5, "returning takes a list of names, not int"),
         ],
     )
     def test_refused(self, products, names, message):

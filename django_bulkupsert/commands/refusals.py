@@ -26,10 +26,12 @@ _FLAGS = (
     (r"\bignore_extra=True\b", "--ignore-extra"),
     (r"\bignore_conflicts(=True)?", "--ignore-conflicts"),
     (r"\bduplicates='first' or 'last'", "--duplicates first or last"),
+    (r"\bconstraint= ?", "--constraint "),
+    (r"\bunique_fields or constraint\b", "--unique or --constraint"),
     (r"\bunique_fields\b", "--unique"),
     (r"\bmatch_fields\b", "--match"),
     (r"\bupdate_fields\b", "--update"),
-    (r"\bwhere\b(?= and|$)", "--where-newer"),
+    (r"^where(, Excluded\(\))?(?=:| names| and)|\bwhere$", "--where-newer"),
     (r"^Batch size", "--batch-size"),
     (r"pass the file's encoding", "--encoding says what it is"),
 )

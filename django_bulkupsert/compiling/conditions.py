@@ -117,7 +117,7 @@ def where(
         is_condition = isinstance(condition, Q) or getattr(condition, "conditional", False)
     if not is_condition:
         raise OptionError(
-            f"where takes a Q or another condition, not one {type(condition).__name__}; "
+            f"where takes a Q or another condition, not {type(condition).__name__}; "
             'a comparison is written Q(price__lt=Excluded("price"))'
         )
     query = Query(model)

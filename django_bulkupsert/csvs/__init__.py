@@ -93,11 +93,11 @@ class CsvRows:
     ) -> None:
         if not (isinstance(file, str | os.PathLike) or callable(getattr(file, "read", None))):
             raise OptionError(
-                f"CsvRows takes an open file, or the path of one, not one {type(file).__name__}"
+                f"CsvRows takes an open file, or the path of one, not {type(file).__name__}"
             )
         if not isinstance(columns, Mapping | None):
             raise OptionError(
-                f"columns takes a dict of names in the header and names of fields, not one "
+                f"columns takes a dict of names in the header and names of fields, not "
                 f"{type(columns).__name__}"
             )
         for name, to in (columns or {}).items():

@@ -40,7 +40,7 @@ class Bound:
 def _judged(plan: UpsertPlan, slots: Sequence[Slot]) -> tuple[list[int], bool]:
     """Return the places of the key among the texts, and whether a NULL is a key like any.
 
-    None, where rows may have one key and different texts.
+    No places, where rows may have one key and different texts.
     """
     columns = [part.column for part in plan.key] or list(plan.pk)
     transformed = [transform.column for transform in plan.transforms]

@@ -16,14 +16,9 @@ from ..plans.upsert import UpsertPlan
 from ..relations import Relation, SievedStaging, Slot, StagedPart, StagingRelation
 from ..result import UpsertResult
 from ..sieve import SievedRows
+from ..statements.catalog import check_now, deferred
 from ..statements.questions import nulls
-from ..statements.screens import (
-    check_now,
-    deferred,
-    removal,
-    size,
-    stored_orphans,
-)
+from ..statements.screens import removal, size, stored_orphans
 from ..statements.upsert import Upsert
 from .attempts import Attempts
 from .faults import one_of

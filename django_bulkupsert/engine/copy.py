@@ -239,7 +239,10 @@ class TableSink:
 
     def _lines(self, columns: Sequence[tuple[Column, Texts]], indexes: Sequence[int]) -> Lines:
         if not columns:
-            raise OptionError("the rows give no column to send; bulk_upsert() inserts them")
+            raise OptionError(
+                "every column of some rows is left to the database, and COPY needs one; "
+                "bulk_upsert() inserts them"
+            )
         texts = [each for _, each in columns]
         return Lines([column for column, _ in columns], indexes, copy_lines(texts))
 

@@ -19,17 +19,9 @@ from ..plans.upsert import UpsertPlan
 from ..relations import Relation
 from ..result import UpsertResult
 from ..sql import Fragment
+from ..statements.catalog import checks, foreign_key_columns, has_before_triggers, unique_columns
 from ..statements.questions import duplicates, first_too_long, nulls
-from ..statements.screens import (
-    checks,
-    constrained,
-    has_before_triggers,
-    occupied,
-    orphans,
-    repeated,
-    unchecked,
-    unique_columns,
-)
+from ..statements.screens import occupied, orphans, repeated, unchecked
 from ..statements.upsert import Upsert
 from .bound import Bound
 from .call import Call
@@ -47,7 +39,7 @@ def no_row(column: Column) -> str:
 
 
 #: Keys that DuplicateKeysError lists.
-MOST_KEYS = 10
+KEYS_SHOWN = 10
 
 
 class Faults(Call[UpsertPlan, UpsertResult]):
@@ -61,14 +53,14 @@ class Faults(Call[UpsertPlan, UpsertResult]):
 
     def duplicates(self, cursor: Any, upsert: Upsert) -> DuplicateKeysError:
         """Return the error that lists the keys that stand twice."""
-        upsert.execute(cursor, duplicates(upsert, MOST_KEYS + 1))
+        upsert.execute(cursor, duplicates(upsert, KEYS_SHOWN + 1))
         found = cursor.fetchall()
-        shown = found[:MOST_KEYS]
+        shown = found[:KEYS_SHOWN]
         return DuplicateKeysError(
             [part.name for part in upsert.parts],
             [tuple("NULL" if part is None else part for part in key) for _, *key in shown],
             [tuple(indexes) for indexes, *_ in shown],
-            more=len(found) > MOST_KEYS,
+            more=len(found) > KEYS_SHOWN,
             choice=self.plan.target is not None,
         )
 
@@ -173,7 +165,7 @@ class Faults(Call[UpsertPlan, UpsertResult]):
         if found.sqlstate == "23503" and not found.context:
             column, index = None, None
             with self.asking() as cursor:
-                column, index = self.first_orphan(cursor, over, found.constraint)
+                column, index = self._first_orphan(cursor, over, found.constraint)
             if column is not None and index is not None:
                 raise RowConstraintError(index, column.field.name, no_row(column)) from error
         for column, reason, new in self.null_reasons(error, over):
@@ -194,17 +186,17 @@ class Faults(Call[UpsertPlan, UpsertResult]):
             upsert: The rows.
             name: The name of the constraint that is asked for; None: of all.
         """
-        constrained(self.plan.table).execute(cursor)
+        foreign_key_columns(self.plan.table).execute(cursor)
         there = {column for column, named in cursor.fetchall() if name in (None, named)}
         for column in upsert.slot_of:
             field: Any = column.field
             if field.is_relation and field.column in there:
                 yield column, self.plan.column(field.target_field)
 
-    def first_orphan(
+    def _first_orphan(
         self, cursor: Any, over: Upsert, name: str | None
     ) -> tuple[Column | None, int | None]:
-        """Return the first row that points to none, and the foreign key; see Faults."""
+        """Return the first row that points to none, and the foreign key."""
         for column, target in self.foreign_keys(cursor, over, name or ""):
             # A row that is there keeps its key, unless the key is updated.
             new = column not in self.bound.write.updates

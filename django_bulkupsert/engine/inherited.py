@@ -43,7 +43,7 @@ class InheritedCall:
         self.attempts = attempts
         self.alias: str = plan.connection.alias
         self.objects: list[Any] = []
-        self.told: list[Told] = []
+        self.told: list[Known] = []
         self.marks: list[tuple[Marks, list[Any]]] = []
 
     def run(self, rows: Iterable[Any]) -> UpsertResult:
@@ -57,8 +57,7 @@ class InheritedCall:
                 raise RowTypeError(
                     index,
                     None,
-                    f"{described(row)}, where rows are instances of {self.plan.label}, which keeps "
-                    "its fields in several tables",
+                    f"{described(row)}, where {taken}",
                 )
         alone = self.plan.connection.get_autocommit()
         stored = self.attempts.part(self._attempt, passes=None, alone=alone)
@@ -72,7 +71,7 @@ class InheritedCall:
 
     def _attempt(self) -> dict[int, Any]:
         """Write the rows; return the stored objects of those that were left out."""
-        self.told = [Told() for _ in self.objects]
+        self.told = [Known() for _ in self.objects]
         self.marks = []
         with transaction.atomic(using=self.alias):
             if self.plan.options.lock is not None:
@@ -155,7 +154,7 @@ class InheritedCall:
         ]
         self._run(plan, indexes)
 
-    def _run(self, plan: UpsertPlan, indexes: Sequence[int]) -> list[tuple[Told, ReturnedRow]]:
+    def _run(self, plan: UpsertPlan, indexes: Sequence[int]) -> list[tuple[Known, ReturnedRow]]:
         """Write some of the rows, and keep the values that came back."""
         if not indexes:
             return []
@@ -217,7 +216,7 @@ class InheritedCall:
         row._state.db = self.alias
 
 
-class Told:
+class Known:
     """What is known of a row: its keys, what became of it, table by table, and its values."""
 
     def __init__(self) -> None:

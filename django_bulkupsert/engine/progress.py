@@ -79,7 +79,7 @@ def check_callback(callback: Any) -> None:
     if not callable(callback):
         raise OptionError(
             "progress takes a callable, to which the number of rows so far and that of all "
-            f"are passed, not one {type(callback).__name__}"
+            f"are passed, not {type(callback).__name__}"
         )
     if iscoroutinefunction(callback) or iscoroutinefunction(type(callback).__call__):
         raise OptionError(

@@ -11,23 +11,15 @@ from django.db import DatabaseError
 from ..columns import Column
 from ..errors import RowConstraintError, RowError, listing
 from ..relations import StagingRelation
+from ..statements.catalog import checks, has_before_triggers
 from ..statements.questions import duplicates, nulls
-from ..statements.screens import (
-    checks,
-    has_before_triggers,
-    losers,
-    mark,
-    orphans,
-    removal,
-    texts,
-    unchecked,
-)
+from ..statements.screens import losers, mark, orphans, removal, texts, unchecked
 from ..statements.upsert import Upsert
 from .faults import no_row, one_of
 from .upsert import UpsertCall
 
 #: Keys that stand twice, of which the rows are told at a time.
-MOST_KEYS = 1_000_000
+KEYS_AT_A_TIME = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -87,15 +79,18 @@ class ScreeningCall(UpsertCall):
         """
         if not upsert.judges or upsert.drops:
             return False
-        upsert.execute(cursor, duplicates(upsert, MOST_KEYS))
         names = ", ".join(part.name for part in upsert.parts)
-        found = [ordinals for ordinals, *_ in cursor.fetchall()]
-        for ordinals in found:
-            places = listing(self.place(each) for each in ordinals)
-            why = Why(None, f"the same ({names}) in rows {places}", "23505")
-            self.take_out(cursor, staging, ordinals, why)
+        some, left = False, True
+        while left:
+            upsert.execute(cursor, duplicates(upsert, KEYS_AT_A_TIME))
+            found = [ordinals for ordinals, *_ in cursor.fetchall()]
+            for ordinals in found:
+                places = listing(self.place(each) for each in ordinals)
+                why = Why(None, f"the same ({names}) in rows {places}", "23505")
+                self.take_out(cursor, staging, ordinals, why)
+            some, left = some or bool(found), len(found) == KEYS_AT_A_TIME
         self.seen.distinct = True
-        return bool(found)
+        return some
 
     def _choose(self, cursor: Any, staging: StagingRelation, upsert: Upsert) -> None:
         """Settle which row of a key counts, once for all parts that are written."""

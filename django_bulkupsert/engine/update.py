@@ -97,7 +97,7 @@ class UpdateCall(Call[UpdatePlan, UpdateResult]):
     ) -> None:
         super().__init__(plan, source, progress, attempts)
         self.expressions = expressions
-        if plan.options.batch_size is not None:
+        if plan.options.batch_size is not None:  # which Django's callers have set for statements
             self.chunk_rows = min(self.chunk_rows, plan.options.batch_size)
 
     @property

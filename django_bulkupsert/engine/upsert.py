@@ -18,13 +18,14 @@ from ..marks import Marks
 from ..plans.upsert import UpsertPlan
 from ..relations import Relation, TransformedRelation
 from ..result import STATUSES, ReturnedRow, Status, UpsertResult
-from ..rows import Rows, SeenKeys
+from ..rows import Rows
+from ..seen import SeenKeys
 from ..server import created_by, has_citus
 from ..sql import Fragment
+from ..statements.catalog import writes_all
 from ..statements.matched import MatchedUpsert
 from ..statements.over import Over
 from ..statements.questions import any_twice, lock_table, stored_rows
-from ..statements.screens import writes_all
 from ..statements.upsert import Upsert
 from .attempts import Attempts
 from .bound import Bound

@@ -124,7 +124,7 @@ class InheritedPlan:
         words = given if isinstance(given, Mapping) else None
         if option == "transform" and words is None:
             raise OptionError(
-                f"transform takes a dict of names and expressions, not one {type(given).__name__}"
+                f"transform takes a dict of names and expressions, not {type(given).__name__}"
             )
         names = list(given)
         fields = resolve_all(self.model, names, option)

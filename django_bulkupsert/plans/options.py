@@ -8,8 +8,8 @@ from typing import Any
 
 from ..errors import OptionError, listing
 
-#: How often something is tried again, unless the caller says. In tests/trust no call needs more than
-#: one, of identical calls at once (test_second_index.py).
+#: How often something is tried again, unless the caller says. In tests/trust no call needs more
+#: than one, of identical calls at once (test_second_index.py).
 RETRIES = 5
 
 #: The values of ``duplicates=``.

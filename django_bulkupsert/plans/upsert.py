@@ -109,7 +109,7 @@ class UpsertPlan(Plan):
             return {}
         if not isinstance(given, Mapping):
             raise OptionError(
-                f"{option} takes a dict of names and expressions, not one {type(given).__name__}"
+                f"{option} takes a dict of names and expressions, not {type(given).__name__}"
             )
         names = list(given)
         resolve_all(self.model, names, option)  # each once

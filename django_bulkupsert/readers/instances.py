@@ -69,8 +69,8 @@ class InstanceReader(Reader):
                 raise RowFieldsError(
                     start + offset,
                     None,
-                    f"{listing(map(repr, deferred))} deferred, and would take a query of each row; "
-                    "load the instance whole",
+                    f"{listing(map(repr, deferred))} not loaded, and reading it would take a query "
+                    "for each row; load the instances without only() and defer()",
                 ) from None
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 
 from ..encode import Fault, check_text
-from ..errors import RowValueError, listing
+from ..errors import RowValueError
 from ..fields import wanted
 from ..names import Named
 
@@ -110,7 +110,5 @@ class RelatedKeys:
             if value in self._several:
                 reason = f"several rows of {self.label} have this {path}"
             else:
-                unknown = {each: repr(each) for each in values if each not in self._keys}
-                unknown.pop(None, None)
-                reason = f"no row of {self.label} has this {path}: {listing(unknown.values())}"
+                reason = f"no row of {self.label} has this {path}"
             raise RowValueError(start + offset, self.named.name, reason)
