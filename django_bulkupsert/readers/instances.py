@@ -69,7 +69,7 @@ class InstanceReader(Reader):
                 raise RowFieldsError(
                     start + offset,
                     None,
-                    f"{listing(map(repr, deferred))} not loaded, and reading it would take a query "
+                    f"{listing(map(repr, deferred))} deferred, and reading that would take a query "
                     "for each row; load the instances without only() and defer()",
                 ) from None
 
