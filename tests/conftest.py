@@ -134,13 +134,20 @@ def run_threads(*works) -> list[BaseException]:
 
 
 def wait_for_lock() -> None:
-    """Wait until some session waits for a lock."""
+    """Wait until a session of this database waits for a lock, and goes on waiting."""
+    before: set[int] = set()
     for _ in range(1000):
         with connection.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-            if cursor.fetchone()[0]:
-                return
-        time.sleep(0.01)
+            cursor.execute("SELECT pg_stat_clear_snapshot()")  # kept for a transaction
+            cursor.execute(
+                "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
+                "AND backend_type = 'client backend' AND wait_event_type = 'Lock'"
+            )
+            waiting = {pid for (pid,) in cursor.fetchall()}
+        if waiting & before:
+            return
+        before = waiting
+        time.sleep(0.02)
     raise AssertionError("nobody waits for a lock")
 
 
