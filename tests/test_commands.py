@@ -255,7 +255,7 @@ def test_what_nobody_expects(file, monkeypatch, kind):
     def failing(*_):
         raise kind
 
-    monkeypatch.setattr(progress_module.Lines, "__call__", failing)
+    monkeypatch.setattr(progress_module.ProgressLines, "__call__", failing)
     with pytest.raises(CommandError) as caught:
         run("bulkupsert", "tests.Product", file(), "--unique", "sku")
     assert caught.value.returncode == 2
@@ -428,7 +428,7 @@ def test_interrupted(file, monkeypatch):
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(progress_module.Lines, "__call__", interrupted)
+    monkeypatch.setattr(progress_module.ProgressLines, "__call__", interrupted)
     with pytest.raises(CommandError, match=r"^Interrupted; nothing was written\.$") as caught:
         run("bulkupsert", "tests.Product", file(), "--unique", "sku")
     assert caught.value.returncode == 130
@@ -852,7 +852,7 @@ def test_a_full_disk(tmp_path, monkeypatch, kind):
         if count == 10:
             raise kind
 
-    monkeypatch.setattr(progress_module.Lines, "__call__", failing)
+    monkeypatch.setattr(progress_module.ProgressLines, "__call__", failing)
     with pytest.raises(CommandError, match=r"No space left|Interrupted"):
         export(str(tmp_path / "out.csv"))
     assert seen[-1] == 10
@@ -967,7 +967,9 @@ def test_rejects_that_cannot_be_written(file, tmp_path):
 def test_rejects_are_not_lost(file, tmp_path, monkeypatch):
     """What can't be put in its place after the commit stays where it is, and is told."""
     out = tmp_path / "rejects.csv"
-    monkeypatch.setattr(progress_module.Lines, "__call__", lambda *_: out.mkdir(exist_ok=True))
+    monkeypatch.setattr(
+        progress_module.ProgressLines, "__call__", lambda *_: out.mkdir(exist_ok=True)
+    )
     error, _ = rejecting(file(MESSY), out)
     assert error == (
         f"{out} can't be replaced: Is a directory; the rows that were rejected are in {out}.part"

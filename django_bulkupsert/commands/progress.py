@@ -39,7 +39,7 @@ class Watched(PassedOn):
         return data
 
 
-class Lines:
+class ProgressLines:
     """Tells by lines of text.
 
     Args:
@@ -116,13 +116,13 @@ def told(out: Any, verbosity: int, watched: Watched | None = None) -> Iterator[A
     if verbosity < 1:
         yield None
     elif not out.isatty():
-        yield Lines(out, watched)
+        yield ProgressLines(out, watched)
     else:
         try:
             from rich.console import Console
             from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
         except ImportError:
-            yield Lines(out, watched)
+            yield ProgressLines(out, watched)
             return
         columns = (
             TextColumn("{task.description}"),

@@ -163,7 +163,7 @@ class CopyCall(Call[CopyPlan, int]):
 
 
 @dataclass(frozen=True)
-class Lines:
+class SentLines:
     """Some rows of a chunk as they are sent.
 
     Attributes:
@@ -202,7 +202,7 @@ class TableSink:
                 )
         self.constants = [(each.column, each.texts) for each in constants]
 
-    def lines(self, chunk: Chunk) -> list[Lines]:
+    def lines(self, chunk: Chunk) -> list[SentLines]:
         """Return the chunk's rows, those together that give the same columns."""
         if isinstance(chunk, VerbatimChunk):
             return [self._verbatim(chunk)]
@@ -237,24 +237,24 @@ class TableSink:
             for pattern, offsets in groups.items()
         ]
 
-    def _lines(self, columns: Sequence[tuple[Column, Texts]], indexes: Sequence[int]) -> Lines:
+    def _lines(self, columns: Sequence[tuple[Column, Texts]], indexes: Sequence[int]) -> SentLines:
         if not columns:
             raise OptionError(
                 "every column of some rows is left to the database, and COPY needs one; "
                 "bulk_upsert() inserts them"
             )
         texts = [each for _, each in columns]
-        return Lines([column for column, _ in columns], indexes, copy_lines(texts))
+        return SentLines([column for column, _ in columns], indexes, copy_lines(texts))
 
-    def _verbatim(self, chunk: VerbatimChunk) -> Lines:
+    def _verbatim(self, chunk: VerbatimChunk) -> SentLines:
         """Return rows as they stand in a file, each with the values that all have."""
         form = chunk.form
         columns = [*form.sent(form.columns), *(column for column, _ in self.constants)]
         rows = chunk.rows([texts.values[0] for _, texts in self.constants])
         options = form.options([column.name for column in form.columns])
-        return Lines(columns, csv_indexes(rows, chunk.start), csv_lines(rows), options)
+        return SentLines(columns, csv_indexes(rows, chunk.start), csv_lines(rows), options)
 
-    def copy(self, _chunk: Chunk, lines: list[Lines]) -> None:
+    def copy(self, _chunk: Chunk, lines: list[SentLines]) -> None:
         """Send the lines of a chunk; touches nothing but the connection.
 
         Raises:
