@@ -6,6 +6,7 @@ TRUST_SEED makes the chance another, and TRUST_FIGURES=file.csv writes the table
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -15,6 +16,7 @@ from tests.trust.servers import SERVERS, VERSIONS, binaries, running
 
 def main() -> int:
     """Run pytest; return its status."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so the server stops
     newest = VERSIONS[-1]
     fetched = (SERVERS / newest).exists() and not os.environ.get("DATABASE_URL")
     with running(binaries()[newest]) if fetched else nullcontext() as server:
