@@ -38,6 +38,7 @@ class CollectingCall(ScreeningCall):
     """
 
     source: SievedRows
+    has_to_stage = True
 
     def __init__(
         self, plan: UpsertPlan, source: SievedRows, progress: Progress, attempts: Attempts
@@ -47,8 +48,6 @@ class CollectingCall(ScreeningCall):
         self.gone = []
         self._size = 0, 0
         self._deferred: str | None = None
-
-    has_to_stage = True
 
     def run(self) -> UpsertResult:
         """Stage the rows that can be taken, and write those that can be stored."""

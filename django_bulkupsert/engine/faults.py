@@ -76,14 +76,12 @@ class Faults(Call[UpsertPlan, UpsertResult]):
         over = self.upsert(relation, None)
         certain = False
         with self.asking() as cursor:
-            unique_columns(self.plan.table, found.constraint or "").execute(cursor)
-            names = (cursor.fetchone() or [None])[0] or []
+            names = self._index_names(cursor, found.constraint)
             if self.source.without_pk and names == [self.plan.pk[0].field.column]:
                 # One that was drawn is another row's; one that was preserved may be, since deleted.
                 return int(self.plan.options.preserve_sequence)
-            given = self.given(over)
-            columns = [given[name] for name in names if name in given]
-            if names and len(columns) == len(names) and self._is_plain(cursor, columns):
+            columns = self._columns(over, names)
+            if columns and self._is_plain(cursor, columns):
                 if self._others(cursor, over, columns) is not None:
                     return 0
                 certain = True
@@ -259,14 +257,20 @@ class Faults(Call[UpsertPlan, UpsertResult]):
 
         The key has to be of columns, too.
         """
+        columns = self._columns(over, self._index_names(cursor, name))
+        return [] if set(columns) == {part.column for part in over.parts} else columns
+
+    def _index_names(self, cursor: Any, name: str | None) -> list[str]:
+        """Return the names of a unique index's columns; none, unless it is over columns alone."""
         unique_columns(self.plan.table, name or "").execute(cursor)
-        names = (cursor.fetchone() or [None])[0] or []
+        return (cursor.fetchone() or [None])[0] or []
+
+    def _columns(self, over: Upsert, names: Sequence[str]) -> list[Column]:
+        """Return the columns of these names; none, if rows lack one, or the key is no columns'."""
         given = self.given(over)
-        key = [part.column for part in over.parts]
-        if not given.keys() >= set(names) or None in key:
+        if not given.keys() >= set(names) or any(part.column is None for part in over.parts):
             return []
-        columns = [given[each] for each in names]
-        return [] if set(columns) == set(key) else columns
+        return [given[name] for name in names]
 
     def null_reasons(
         self, error: IntegrityError, over: Upsert

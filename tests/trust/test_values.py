@@ -7,13 +7,14 @@ import decimal
 import uuid
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from django_bulkupsert import RowValueError
 from tests import strategies
 from tests.models import Everything
+from tests.test_fields import written
 from tests.trust.conftest import LONG, SEED
 
 pytestmark = pytest.mark.django_db
@@ -22,30 +23,6 @@ pytestmark = pytest.mark.django_db
 EXAMPLES, ROUNDS = (500, 6) if LONG else (40, 1)
 
 NAMES = [*strategies.FIELDS, *strategies.ONES]
-
-
-def image() -> list[str]:
-    names = ", ".join(
-        connection.ops.quote_name(Everything._meta.get_field(name).column) for name in NAMES
-    )
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT ROW({names})::text FROM tests_everything ORDER BY key")
-        return [row[0] for row in cursor.fetchall()]
-
-
-class Undo(Exception):
-    """Ends a transaction that is to leave nothing."""
-
-
-def written(write) -> list[str]:
-    found: list[str] = []
-    try:
-        with transaction.atomic():
-            write()
-            found = image()
-            raise Undo
-    except Undo:
-        return found
 
 
 def update(rows, strategy):
