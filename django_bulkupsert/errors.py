@@ -24,8 +24,9 @@ Each class is also of the class (second column) that code written for Django wou
 the server refuses without saying which row it was comes up as Django's own exception.
 
 Messages hold no values of a row, so they can be logged, but for these: a key that stands twice in
-the input, because there the key is the news, and what a trigger or a validator of yours says. (The
-cause of an error, which a traceback shows too, is the server's, and does.)
+the input, and what names a row of another model (``country__code``) and none has, because there the
+value is the news; and what a trigger or a validator of yours says. (The cause of an error, which a
+traceback shows too, is the server's, and does.)
 """
 
 from __future__ import annotations

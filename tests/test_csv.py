@@ -321,7 +321,8 @@ def test_foreign_keys_by_another_field(strategy):
             rows("name,country__code\nBerlin,DE\nOslo,NO\nRome,IT\n"), unique_fields=["name"]
         )
     assert str(caught.value) == (
-        "line 3 (row 1), field 'country__code': no row of tests.Country has this code"
+        "line 3 (row 1), field 'country__code': no row of tests.Country has "
+        "this code: 'NO' and 'IT'"
     )
 
 
@@ -389,9 +390,7 @@ def test_foreign_keys_of_sequences():
     City.objects.bulk_upsert(cities, unique_fields=["name"], **words)
     assert City.objects.bulk_copy([["Bonn", "DE"]], **words) == 1
     assert set(City.objects.values_list("name", "country__code")) == {*cities, ("Bonn", "DE")}
-    with pytest.raises(
-        RowValueError, match=r"row 0, field 'country__code': no row of .* has this code$"
-    ):
+    with pytest.raises(RowValueError, match=r"row 0, field 'country__code': no row of .*'NO'"):
         City.objects.bulk_upsert([("Oslo", "NO")], unique_fields=["name"], **words)
     for fields, message in (
         (["name", "country__nothing"], "fields: 'country__nothing' is no field"),

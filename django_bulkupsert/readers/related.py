@@ -9,7 +9,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 
 from ..encode import Fault, check_text
-from ..errors import RowValueError
+from ..errors import RowValueError, listing
 from ..fields import wanted
 from ..names import Named
 
@@ -110,5 +110,7 @@ class RelatedKeys:
             if value in self._several:
                 reason = f"several rows of {self.label} have this {path}"
             else:
-                reason = f"no row of {self.label} has this {path}"
+                unknown = {each: repr(each) for each in values if each not in self._keys}
+                unknown.pop(None, None)
+                reason = f"no row of {self.label} has this {path}: {listing(unknown.values())}"
             raise RowValueError(start + offset, self.named.name, reason)
