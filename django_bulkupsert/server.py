@@ -32,6 +32,11 @@ def created_by(connection: Any, table: Fragment) -> str:
     return "xmax" if known[name] else "join"
 
 
+def forget_kind(connection: Any, table: Fragment) -> bool:
+    """Ask again how an insert can be told, since a table may be made anew; whether it was known."""
+    return _plain_tables.get(connection, {}).pop(table.plain(), None) is not None
+
+
 def locks_rows(connection: Any, table: Fragment) -> bool | None:
     """Whether the server locks rows of a table in a SELECT; None: it was not asked yet."""
     return _locks.get(connection, {}).get(table.plain())

@@ -439,7 +439,7 @@ def test_a_question_that_is_not_allowed(retries):
         cursor.execute(
             f"CREATE ROLE {role}; GRANT USAGE ON SCHEMA public TO {role};"
             f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role};"
-            f"GRANT SELECT (id, key, value), INSERT, UPDATE ON tests_twokeys TO {role};"
+            f"GRANT SELECT (id, key, value, xmax), INSERT, UPDATE ON tests_twokeys TO {role};"
             f"SET ROLE {role}"
         )
     try:

@@ -30,6 +30,9 @@ ResultT = TypeVar("ResultT")
 #: SQLSTATEs of errors that may pass (manual: "PostgreSQL Error Codes").
 DEADLOCK, NOT_SERIALIZABLE, TAKEN = "40P01", "40001", "23505"
 
+#: SQLSTATEs of a system column that the table hasn't: it is of another kind than was known.
+OTHER_KIND = ("42703", "0A000")
+
 #: SQLSTATEs of what ends a statement that takes too long (statement_timeout, or a cancellation, and
 #: lock_timeout), and of what a role or a transaction may not do.
 TIMEOUTS, FORBIDDEN, READ_ONLY = ("57014", "55P03"), "42501", "25006"
@@ -106,7 +109,8 @@ class Attempts:
         Args:
             attempt: Does the work, in a transaction or savepoint of its own.
             passes: How often to try again where another row has a value (23505), which may be this
-                call's own next time; None: a part of this one says.
+                call's own next time, or the table is of another kind than was known; None: a part
+                of this one says.
             alone: Whether the attempt is a whole transaction.
         """
         if self._is_inside:
@@ -135,7 +139,7 @@ class Attempts:
         try:
             return attempt()
         except DatabaseError as error:
-            if passes is not None and diagnostics(error).sqlstate == TAKEN:
+            if passes is not None and diagnostics(error).sqlstate in (TAKEN, *OTHER_KIND):
                 self._inner_tries = passes(error)
                 if self._inner_tries:
                     self.ending = error
@@ -144,7 +148,7 @@ class Attempts:
     def _tries(self, error: DatabaseError, passes: Callable[[DatabaseError], int] | None) -> int:
         """Return how often to try again what ended with an error."""
         state = diagnostics(error).sqlstate
-        if state == TAKEN and self.count < self.most:
+        if state in (TAKEN, *OTHER_KIND) and self.count < self.most:
             if passes is None:
                 return self._inner_tries if error is self.ending else 0
             return passes(error)

@@ -18,11 +18,13 @@ from ..errors import (
 from ..plans.upsert import UpsertPlan
 from ..relations import Relation
 from ..result import UpsertResult
+from ..server import forget_kind
 from ..sql import Fragment
 from ..statements.catalog import checks, foreign_key_columns, has_before_triggers, unique_columns
 from ..statements.questions import duplicates, first_too_long, nulls
 from ..statements.screens import occupied, orphans, repeated, unchecked
 from ..statements.upsert import Upsert
+from .attempts import OTHER_KIND
 from .bound import Bound
 from .call import Call
 
@@ -68,9 +70,12 @@ class Faults(Call[UpsertPlan, UpsertResult]):
         """Return how often to try again where another row has a value: it may be the row's own.
 
         Another call has written the same row at the same time; now it is there to be matched. Never
-        if the value is another row's; where that can't be told for sure, once.
+        if the value is another row's; where that can't be told for sure, once. Once too, if the
+        table has become one of another kind since it was asked.
         """
         found = diagnostics(error)
+        if found.sqlstate in OTHER_KIND:
+            return int(forget_kind(self.connection, self.plan.table))
         if found.context or not self.plan.key:
             return 0
         over = self.upsert(relation, None)
