@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 from typing import Any
 
-from django.db import models, transaction
+from django.db import transaction
 from django.db.migrations.exceptions import IrreversibleError
 from django.db.migrations.operations import base
 from django.db.models import Q
 
-from .arrow import is_table
 from .csvs import CsvRows
-from .csvs.source import CsvSource
-from .errors import OptionError, listing
-from .fields import Field
+from .errors import OptionError
 from .functions import bulk_upsert
-from .names import named_all, pk_fields, resolve_all
-from .readers.csv import resolved, values
+from .lookups import check_keys, check_transform, keys
 
 #: What a migration knows of the apps, and of the database.
 State = Any
@@ -75,7 +70,7 @@ class BulkUpsert(base.Operation):
         if reverse == "delete" and constraint is not None:
             raise OptionError("reverse='delete' finds rows by unique_fields, not by constraint")
         if reverse == "delete" and isinstance(transform, Mapping):
-            _check_transform(unique_fields or match_fields or ["pk"], list(transform))
+            check_transform(unique_fields or match_fields or ["pk"], list(transform))
         if isinstance(rows, Iterator):
             raise OptionError(
                 "rows can be walked only once, and a migration runs more than once; pass a list, "
@@ -119,7 +114,7 @@ class BulkUpsert(base.Operation):
             options: dict[str, Any] = self.options
             rows = self._given(to_state)
             if self.reverse == "delete":
-                _check_keys(model, rows, options)
+                check_keys(model, rows, options)
             bulk_upsert(stored, rows, **options)
 
     def database_backwards(
@@ -134,10 +129,10 @@ class BulkUpsert(base.Operation):
         alias = schema_editor.connection.alias
         stored = model._base_manager.using(alias)
         rows = self._given(from_state)
-        _check_keys(model, rows, self.options)
+        check_keys(model, rows, self.options)
         named = Q()
         with transaction.atomic(alias):  # all of them, or none
-            for number, key in enumerate(_keys(model, rows, self.options), 1):
+            for number, key in enumerate(keys(model, rows, self.options), 1):
                 named |= Q(**key)
                 if number % DELETE_ROWS == 0:
                     stored.filter(named).delete()
@@ -166,124 +161,3 @@ class BulkUpsert(base.Operation):
 
     def _given(self, state: State) -> Any:
         return self.rows(state.apps) if callable(self.rows) else self.rows
-
-
-def _key_fields(model: Any, options: Mapping[str, Any]) -> tuple[Field, ...]:
-    """Return the fields by which rows are found again."""
-    names = options["unique_fields"] or options["match_fields"]
-    return resolve_all(model, names, "unique_fields") if names else pk_fields(model)
-
-
-def _check_transform(names: Iterable[str], transformed: Sequence[str]) -> None:
-    """Check that what rows are found by is no field that is changed on its way.
-
-    Raises:
-        OptionError: It is.
-    """
-    changed = listing(repr(name) for name in names if name in transformed)
-    if changed:
-        raise OptionError(
-            f"reverse='delete' finds rows by {changed}, which transform changes before it is "
-            "stored; give it as it is stored, or say reverse='keep'"
-        )
-
-
-def _check_keys(model: Any, rows: Any, options: Mapping[str, Any]) -> None:
-    """Check that the rows' keys can be told, as far as the first one says.
-
-    Raises:
-        OptionError: They can't.
-    """
-    fields = _key_fields(model, options)
-    if options["transform"]:
-        changed = resolve_all(model, list(options["transform"]), "transform")
-        _check_transform([each.name for each in fields], [each.name for each in changed])
-    if is_table(rows):
-        raise OptionError(
-            "reverse='delete' can't tell the keys of a data frame; return its rows as mappings"
-        )
-    given = None
-    if isinstance(rows, CsvRows):
-        with closing(CsvSource(rows)) as source:
-            given = {named.field for _, named in resolved(model, source.first)}
-    elif isinstance(rows, Sequence) and rows and not isinstance(rows[0], models.Model):
-        names = list(rows[0]) if isinstance(rows[0], Mapping) else options["fields"]
-        given = {named.field for named in named_all(model, names or [])}
-    absent = [] if given is None else [each for each in fields if each not in given]
-    if absent:
-        raise OptionError(
-            f"reverse='delete' finds rows by {listing(repr(each.name) for each in fields)}, but "
-            f"the rows don't give {listing(repr(each.name) for each in absent)}; pass "
-            "unique_fields, or say reverse='keep'"
-        )
-
-
-def _keys(model: Any, rows: Any, options: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Give the key of each row, as what a filter takes.
-
-    Raises:
-        IrreversibleError: A row has none.
-    """
-    fields = _key_fields(model, options)
-    for which, row in _lookups(model, rows, options):
-        key = {}
-        for field in fields:
-            name, value = row.get(field, ("", None))
-            if value is None:
-                raise IrreversibleError(
-                    f"{which} gives no {field.name!r}, by which reverse='delete' would find what "
-                    "it became; nothing was deleted, and reverse='keep' would leave the rows"
-                )
-            key[name] = value
-        yield key
-
-
-def _lookups(
-    model: Any, rows: Any, options: Mapping[str, Any]
-) -> Iterator[tuple[str, dict[Any, tuple[str, Any]]]]:
-    """Give, of each row, what it is called, its fields, and what a filter takes for each."""
-    if isinstance(rows, CsvRows):
-        yield from _lookups_of_file(model, rows, options)
-        return
-    for index, row in enumerate(rows):
-        if isinstance(row, models.Model):
-            yield (
-                f"row {index}",
-                {
-                    field: (field.attname, getattr(row, field.attname))
-                    for field in _key_fields(model, options)
-                },
-            )
-            continue
-        items = row
-        if not isinstance(row, Mapping):
-            items = dict(zip(options["fields"], row, strict=True))
-        yield (
-            f"row {index}",
-            {
-                named.field: (named.name, item)
-                for named, item in zip(named_all(model, list(items)), items.values(), strict=True)
-            },
-        )
-
-
-def _lookups_of_file(
-    model: Any, rows: CsvRows, options: Mapping[str, Any]
-) -> Iterator[tuple[str, dict[Any, tuple[str, Any]]]]:
-    """Give the same of each row of a file, of the fields of its key alone."""
-    with closing(CsvSource(rows)) as source:
-        key = _key_fields(model, options)
-        columns = [each for each in resolved(model, source.first) if each[1].field in key]
-        start = 0
-        while (block := source.pull(DELETE_ROWS)).count:
-            read = [
-                (named, values(block, place, named, rows.null, start).values)
-                for place, named in columns
-            ]
-            for offset in range(block.count):
-                index = start + offset
-                yield (
-                    f"line {source.line(index)} of {rows.file}",
-                    {named.field: (named.name, column[offset]) for named, column in read},
-                )
-            start += block.count

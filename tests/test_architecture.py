@@ -29,6 +29,7 @@ METHODS = [*NAMES, *(f"a{name}" for name in NAMES)]
 #: A module imports only from those below it; one line is one level.
 LEVELS = [
     ["__init__", "apps", "operations"],
+    ["lookups"],
     [
         "management.__init__",
         "management.commands.__init__",
