@@ -143,7 +143,7 @@ class UpdateCall(Call[UpdatePlan, UpdateResult]):
     def _take(self, cursor: Any, update: Update) -> UpdateResult:
         """Run the statement and read its answer."""
         update.execute(cursor, self.statement(update))
-        if not update.answers:
+        if not update.reply.is_wanted:
             return UpdateResult(cursor.rowcount)
         found = cursor.fetchall()
         counts = 3 if self.plan.reports else 0

@@ -41,7 +41,7 @@ class Keyed(Over):
     @property
     def has_key(self) -> bool:
         """Whether the rows give every part of the key."""
-        given = [*self.slot_of, *(each.column for each in self.constants)]
+        given = [*self.slot_of, *self.constant_of]
         fields = {column.field for column in given}
         return all(field in fields for part in self.parts for field in part.fields)
 
@@ -50,7 +50,7 @@ class Keyed(Over):
         return lambda field: self._proposed(self.plan.column(field), row)
 
     def _proposed(self, column: Column, row: str) -> Fragment:
-        if column in self.slot_of or any(each.column is column for each in self.constants):
+        if column in self.slot_of or column in self.constant_of:
             return self.incoming(column, row)
         if has_database_default(column.field):
             return column.cast(column.database_default())

@@ -51,6 +51,11 @@ class Over:
         """The slot that carries each column's values."""
         return {slot.column: slot for slot in self.slots if not slot.is_flag}
 
+    @cached_property
+    def constant_of(self) -> dict[Column, Fragment]:
+        """The one value of each column that holds it in every row."""
+        return {each.column: each.sql for each in self.constants}
+
     def prelude(self) -> Fragment:
         """Return ``WITH bu_r AS (..)``, or nothing where the relation is a table."""
         prelude = self.relation.prelude()
@@ -60,7 +65,7 @@ class Over:
         """Return the value that a row brings for a column."""
         slot = self.slot_of.get(column)
         if slot is None:
-            return next(each.sql for each in self.constants if each.column is column)
+            return self.constant_of[column]
         return self.literals[slot] if self.literals is not None else slot.of(row)
 
     def new(self, column: Column, row: str) -> Fragment:

@@ -93,7 +93,7 @@ class Proposed(Keyed):
         by a primary key that is given, or drawn by the statement.
         """
         first, *others = self.plan.pk
-        given = {*self.slot_of, *(each.column for each in self.constants)}
+        given = {*self.slot_of, *self.constant_of}
         known = first in self.slot_of or drawn(first, self.plan.table) is not None
         known = known and all(column in given for column in others)
         return self.per_row and known and (not self.matches or self.plan.may_lack_key)
@@ -202,7 +202,7 @@ class Proposed(Keyed):
     def inserted(self, row: str) -> list[tuple[Column, Fragment]]:
         """Return the columns that the INSERT names, and the value of each."""
         inserted = []
-        for column in (*self.slot_of, *(each.column for each in self.constants)):
+        for column in (*self.slot_of, *self.constant_of):
             incoming: Fragment | None = self.incoming(column, row)
             if self.plan.pk == (column,):
                 incoming = self._inserted_pk(column, row)

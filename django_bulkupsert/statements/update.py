@@ -11,8 +11,8 @@ One statement::
     bu_1 .. the UPDATE of a parent's table
 
 The statement *is* the last UPDATE where nothing but the count of rows is asked for. Columns are
-named by a letter and a number: c is a slot, e a number of an expression, p a part of a primary
-key, v a value that is asked for.
+named by a letter and a number: c is a slot, e a number of an expression; those of the reply are
+told in update_reply.
 
 UPDATE .. FROM locks rows in the order in which a join happens to find them; that is why bu_l
 goes first. An engine that can't lock (Citus, over shards) gets the plain, ordered UPDATE, as
@@ -32,6 +32,7 @@ from ..fields import Field
 from ..plans.update import Table, UpdatePlan
 from ..sql import EMPTY, Fragment, comma, compose, join, raw, unqualified, value
 from .over import AND, Over, alias
+from .update_reply import UpdateReply
 
 
 @dataclass(frozen=True)
@@ -69,14 +70,9 @@ class Update(Over):
         return len(self.plan.tables) == 1 and (one or not self.locks)
 
     @cached_property
-    def written(self) -> list[Table]:
-        """The tables that are updated; the last one's is the main UPDATE."""
-        return [table for table in reversed(self.plan.tables) if table.updates]
-
-    @cached_property
-    def answers(self) -> bool:
-        """Whether more is asked for than the count of rows."""
-        return self.plan.reports or self.plan.returning is not None
+    def reply(self) -> UpdateReply:
+        """What the statement answers."""
+        return UpdateReply(self.plan)
 
     # The statement ------------------------------------------------------------------------
 
@@ -87,20 +83,18 @@ class Update(Over):
             ctes.append(self._locked())
         if self.plan.reports:
             ctes.append(self._counted())
-        updates = [self._update(table) for table in self.written]
-        if self.answers:
-            updates.append(self._answer())
+        written = self.reply.written
+        updates = [self._update(table) for table in written]
+        if self.reply.is_wanted:
+            updates.append(self.reply.fragment())
         ctes += [
-            compose("{name} AS ({update})", name=self._name(table), update=update)
-            for table, update in zip(self.written, updates[:-1], strict=False)
+            compose("{name} AS ({update})", name=self.reply.name(table), update=update)
+            for table, update in zip(written, updates[:-1], strict=False)
         ]
         ctes = [cte for cte in ctes if cte.text]
         if not ctes:
             return updates[-1]
         return compose("WITH {ctes} {last}", ctes=comma(ctes), last=updates[-1])
-
-    def _name(self, table: Table) -> Fragment:
-        return raw(f"bu_{self.plan.tables.index(table)}")
 
     def _rows(self) -> Fragment:
         if not self.unlocked:
@@ -150,23 +144,12 @@ class Update(Over):
         return compose("{source} LEFT JOIN bu_x ON bu_x.ord = bu_r.ord", source=source)
 
     def _locked(self) -> Fragment:
-        row = self._keys_row
-        columns = [compose("{row}.ord", row=raw(row))]
-        columns += [
-            compose("{column} AS {alias}", column=column.stored, alias=self._pk_alias(column))
-            for column in self._pks
-        ]
-        columns += [
-            compose("{column} AS {alias}", column=column.stored, alias=alias("v", i))
-            for i, column in self._returned
-            if not self._table_of(column).updates
-        ]
-        order = self.plan.order
+        columns = [compose("{row}.ord", row=raw(self._keys_row)), *self.reply.of_locked()]
         lock = EMPTY
         if self.locks:
             lock = compose(
                 " FOR NO KEY UPDATE OF {tables}",
-                tables=comma(unqualified(table.name) for table in self.written),
+                tables=comma(unqualified(table.name) for table in self.reply.written),
             )
         return compose(
             "bu_l AS MATERIALIZED (SELECT {columns} FROM {joined} WHERE {conditions}"
@@ -174,7 +157,7 @@ class Update(Over):
             columns=comma(columns),
             joined=self._joined(),
             conditions=join(AND, self._conditions()),
-            order=comma(column.ordered(column.stored) for column in order),
+            order=comma(column.ordered(column.stored) for column in self.plan.order),
             lock=lock,
         )
 
@@ -259,12 +242,10 @@ class Update(Over):
             super().incoming(column, row),
         )
 
-    def _new(self, column: Column) -> Fragment:
+    def new(self, column: Column, row: str = "bu_r") -> Fragment:
         """Return the value that a column is set to: a clock's is not what the row holds."""
-        for each in self.constants:
-            if each.column is column:
-                return each.sql
-        return self.incoming(column)
+        found = self.constant_of.get(column)
+        return self.incoming(column, row) if found is None else found
 
     def _incoming_field(self, field: Field) -> Fragment:
         return self.incoming(self.plan.column(field))
@@ -274,7 +255,7 @@ class Update(Over):
     def _update(self, table: Table) -> Fragment:
         """Return the UPDATE of a table."""
         sets = comma(
-            compose("{name} = {new}", name=column.name, new=self._new(column))
+            compose("{name} = {new}", name=column.name, new=self.new(column))
             for column in table.updates
         )
         if self.unlocked:
@@ -287,13 +268,14 @@ class Update(Over):
                 compose(
                     "{stored} = bu_l.{alias}",
                     stored=column.stored,
-                    alias=self._pk_alias(column),
+                    alias=self.reply.pk_alias(column),
                 )
                 for column in table.pk
             ]
         returning = EMPTY
-        if self.answers or table is not self.written[-1]:
-            returning = compose(" RETURNING {columns}", columns=comma(self._given_back(table)))
+        if self.reply.is_wanted or table is not self.reply.written[-1]:
+            columns = self.reply.of_updated(table, locked=not self.unlocked)
+            returning = compose(" RETURNING {columns}", columns=comma(columns))
         return compose(
             "UPDATE {table} SET {sets} FROM {source} WHERE {conditions}{returning}",
             table=table.name,
@@ -301,89 +283,6 @@ class Update(Over):
             source=source,
             conditions=join(AND, conditions),
             returning=returning,
-        )
-
-    def _given_back(self, table: Table) -> list[Fragment]:
-        columns = [raw("bu_r.ord")]
-        if not self.unlocked:
-            columns += [
-                compose("bu_l.{alias}", alias=self._pk_alias(column))
-                for column in self.plan.tables[0].pk
-            ]
-        return columns + [
-            compose("{column} AS {alias}", column=column.stored, alias=alias("v", i))
-            for i, column in self._returned
-            if self._table_of(column) is table
-        ]
-
-    @cached_property
-    def _pks(self) -> list[Column]:
-        """The primary keys of the tables that are updated, and of the model's own."""
-        tables = dict.fromkeys((self.plan.tables[0], *self.written))
-        return [column for table in tables for column in table.pk]
-
-    def _pk_alias(self, column: Column) -> Fragment:
-        return alias("p", self._pks.index(column))
-
-    @property
-    def _returned(self) -> Sequence[tuple[int, Column]]:
-        return list(enumerate(column for _, column in self.plan.returning or ()))
-
-    def _table_of(self, column: Column) -> Table:
-        return next(table for table in self.plan.tables if table.name == column.table)
-
-    # The answer ---------------------------------------------------------------------------
-
-    def _answer(self) -> Fragment:
-        """Return: how many rows match, are unchanged, and were written, if that is to be reported.
-
-        Then, with ``returning``, each row's position and values; no position: there is no row.
-        """
-        main = self._name(self.written[-1])
-        counts = []
-        if self.plan.reports:
-            written = compose("(SELECT count(*) FROM {main})", main=main)
-            counts = [raw("bu_c.matched"), raw("bu_c.unchanged"), written]
-        if self.plan.returning is None:
-            return compose("SELECT {counts} FROM bu_c", counts=comma(counts))
-        columns = [*counts, compose("{main}.ord", main=main)]
-        joined = main
-        if self.plan.reports:  # the counts come back beside no row, too
-            joined = compose("bu_c LEFT JOIN {main} ON true", main=main)
-        for table in self.written[:-1]:
-            joined = self._beside(joined, self._name(table))
-        if any(not self._table_of(column).updates for _, column in self._returned):
-            joined = self._beside(joined, raw("bu_l"))
-        columns += [
-            compose(
-                "{source}.{alias}",
-                source=self._name(self._table_of(column))
-                if self._table_of(column).updates
-                else raw("bu_l"),
-                alias=alias("v", i),
-            )
-            for i, column in self._returned
-        ]
-        return compose(
-            "SELECT {columns} FROM {joined} ORDER BY {main}.ord",
-            columns=comma(columns),
-            joined=joined,
-            main=main,
-        )
-
-    def _beside(self, joined: Fragment, name: Fragment) -> Fragment:
-        """Return a join to what another table has of the same row."""
-        same = [
-            compose(
-                "{name}.{pk} = {main}.{pk}",
-                name=name,
-                main=self._name(self.written[-1]),
-                pk=self._pk_alias(column),
-            )
-            for column in self.plan.tables[0].pk
-        ]
-        return compose(
-            "{joined} LEFT JOIN {name} ON {same}", joined=joined, name=name, same=join(AND, same)
         )
 
 
