@@ -20,9 +20,9 @@ from django.core.exceptions import FieldError, ValidationError
 from django.db.models.sql import InsertQuery
 
 from .casts import cast_type, integer_bounds
-from .drawn import DrawnValues
 from .encode import Fault, NoText, Texts, check_text, spread, text_of
 from .fields import Field, is_djangos, wanted
+from .lazy import LazyValues
 from .loops import Digits, Renderer, check_range, ready
 from .sql import Fragment, compose, identifier, raw, value
 
@@ -136,10 +136,10 @@ class Column:
         Raises:
             Fault: A value can't be stored; the offset is the one in ``values``.
         """
-        if isinstance(values, DrawnValues):
-            drawn = values.texts(self.bounds)
-            if drawn is not None:
-                return drawn
+        if isinstance(values, LazyValues):
+            taken = values.texts(self.bounds)
+            if taken is not None:
+                return taken
             values = values.values
         kinds = set(map(type, values))
         nulls = NoneType in kinds

@@ -7,10 +7,10 @@ from typing import Any
 
 from .chunks import Chunk
 from .csvs.verbatim import VerbatimBlock
-from .drawn import DrawnValues
 from .encode import Fault
 from .errors import RowError, RowValueError
 from .fields import DatabaseDefault
+from .lazy import LazyValues
 from .readers import Reader
 from .rejects import Rejects
 from .rows import Block, Rows
@@ -116,6 +116,6 @@ class SievedRows(Rows):
 
 def _picked(values: Sequence[Any], offsets: Sequence[int]) -> Sequence[Any]:
     """Return the values at some offsets."""
-    if isinstance(values, DrawnValues):
+    if isinstance(values, LazyValues):
         return values.picked(offsets)
     return [values[offset] for offset in offsets]

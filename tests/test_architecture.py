@@ -97,7 +97,7 @@ LEVELS = [
     ["arrow.texts"],
     ["names"],
     ["casts", "loops"],
-    ["drawn", "jsons"],
+    ["jsons", "lazy"],
     ["encode"],
     ["driver"],
     ["arrow.__init__", "csvs.__init__"],

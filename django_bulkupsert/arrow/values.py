@@ -10,15 +10,15 @@ from typing import Any
 
 from django.db.models import JSONField, Value
 
-from ..drawn import DrawnValues
 from ..encode import Fault, Texts, spread
 from ..errors import RowValueError
 from ..fields import Field, wanted
 from ..jsons import check_json
+from ..lazy import LazyValues
 from . import UNREADABLE
 
 
-class ArrowValues(DrawnValues):
+class ArrowValues(LazyValues):
     """The values of a field in a chunk of a table.
 
     Args:
@@ -35,7 +35,7 @@ class ArrowValues(DrawnValues):
         self.start = start
 
     def texts(self, bounds: tuple[int, int] | None) -> Texts | None:
-        """Return the values as text; see DrawnValues."""
+        """Return the values as text; see LazyValues."""
         from .texts import texts_of
 
         texts = texts_of(self.column, self.field, bounds)

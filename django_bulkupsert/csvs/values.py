@@ -17,10 +17,10 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
 
-from ..drawn import DrawnValues
 from ..encode import Fault, Texts, check_text, spread
 from ..errors import RowValueError
 from ..fields import Field, wanted
+from ..lazy import LazyValues
 from ..loops import INTEGER_FIELDS, TEXT_FIELDS, value_field
 
 #: What reading a text as a value raises, if it is none.
@@ -42,7 +42,7 @@ _INTERVAL = re.compile(
 )
 
 
-class CsvValues(DrawnValues):
+class CsvValues(LazyValues):
     """The values of a field in a block of a file.
 
     Args:

@@ -8,7 +8,7 @@ from typing import Any
 from .encode import Texts
 
 
-class DrawnValues(Sequence[Any]):
+class LazyValues(Sequence[Any]):
     """The values of a field, of which Python's are made only if somebody looks at them."""
 
     @property
@@ -24,7 +24,7 @@ class DrawnValues(Sequence[Any]):
         """
         raise NotImplementedError
 
-    def picked(self, offsets: Sequence[int]) -> DrawnValues:
+    def picked(self, offsets: Sequence[int]) -> LazyValues:
         """Return those at some offsets."""
         raise NotImplementedError
 
