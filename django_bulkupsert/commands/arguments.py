@@ -1,8 +1,8 @@
-"""What arguments of the commands mean that are more than a text."""
+"""Arguments that the commands share, and what those mean that are more than a text."""
 
 from __future__ import annotations
 
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, CommandParser
 
 from .refusals import REFUSED
 
@@ -34,6 +34,29 @@ def pairs_in(given: list[str] | None, option: str, *, last: bool) -> list[tuple[
     return [(name, text) for name, _, text in parts]
 
 
-def delimiter_in(given: str) -> str:
-    r"""Return the delimiter; ``\t`` is a tab, which is hard to type."""
-    return "\t" if given == "\\t" else given
+def add_delimiter(parser: CommandParser) -> None:
+    r"""Declare the delimiter; ``\t`` is a tab, which is hard to type."""
+    parser.add_argument(
+        "--delimiter",
+        default=",",
+        type=lambda given: "\t" if given == "\\t" else given,
+        metavar="C",
+        help="default: the comma; \\t is a tab",
+    )
+
+
+def add_database(parser: CommandParser) -> None:
+    """Declare the database's alias."""
+    parser.add_argument("--database", metavar="ALIAS", help="default: what the routers say")
+
+
+def add_no_input(parser: CommandParser, said: str) -> None:
+    """Declare that nobody is to be asked.
+
+    Args:
+        parser: The command's.
+        said: What is done then.
+    """
+    parser.add_argument(
+        "--no-input", "--noinput", action="store_false", dest="interactive", help=said
+    )

@@ -10,7 +10,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections, router
 
-from ...commands.arguments import delimiter_in, names_in, pairs_in
+from ...commands.arguments import add_database, add_delimiter, add_no_input, names_in, pairs_in
 from ...commands.export import export, exported, filtered
 from ...commands.interrupts import interruptible
 from ...commands.progress import told
@@ -48,24 +48,12 @@ class Command(BaseCommand):
             metavar="TEXT",
             help="the text that stands for NULL; default: the empty one, unless a value is that",
         )
-        parser.add_argument(
-            "--delimiter",
-            default=",",
-            type=delimiter_in,
-            metavar="C",
-            help="default: the comma; \\t is a tab",
-        )
-        parser.add_argument("--database", metavar="ALIAS", help="default: what the routers say")
+        add_delimiter(parser)
+        add_database(parser)
         parser.add_argument(
             "--force", action="store_true", help="overwrite a file that is there already"
         )
-        parser.add_argument(
-            "--no-input",
-            "--noinput",
-            action="store_false",
-            dest="interactive",
-            help="don't ask before overwriting; refuse",
-        )
+        add_no_input(parser, "don't ask before overwriting; refuse")
 
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002
         """Write the file."""

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections, router
 from django.db.models import Q
 
-from ...commands.arguments import delimiter_in, names_in, pairs_in
+from ...commands.arguments import add_database, add_delimiter, add_no_input, names_in, pairs_in
 from ...commands.load import load, long_values, opened
 from ...commands.progress import told
 from ...commands.refusals import REFUSED, REJECTS, check_alias, model_named, refusals
@@ -87,13 +87,7 @@ class Command(BaseCommand):
             metavar="TEXT",
             help="the text that stands for NULL (default: the empty one)",
         )
-        parser.add_argument(
-            "--delimiter",
-            default=",",
-            type=delimiter_in,
-            metavar="C",
-            help="default: the comma; \\t is a tab",
-        )
+        add_delimiter(parser)
         parser.add_argument("--encoding", default="utf-8", help="default: utf-8")
         parser.add_argument(
             "--batch-size", type=int, metavar="N", help="the most rows that one COPY sends"
@@ -114,14 +108,8 @@ class Command(BaseCommand):
             "--dry-run", action="store_true", help="write nothing; show what would change"
         )
         parser.add_argument("--format", choices=["table", "json"], default="table")
-        parser.add_argument("--database", metavar="ALIAS", help="default: what the routers say")
-        parser.add_argument(
-            "--no-input",
-            "--noinput",
-            action="store_false",
-            dest="interactive",
-            help="don't ask before writing",
-        )
+        add_database(parser)
+        add_no_input(parser, "don't ask before writing")
 
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002
         """Upsert the file, and say what became of its rows."""
