@@ -658,15 +658,6 @@ def test_lock_table_under_one_snapshot(strategy):
 
 def meanwhile_twice(work):
     """Run the same work twice, the second while the first is not committed yet."""
-    found = []
-    errors = []
-    with transaction.atomic():
-        found.append(work())
-        thread = threading.Thread(
-            target=lambda: errors.extend(run_threads(lambda: found.append(work())))
-        )
-        thread.start()
-        wait_for_lock()
-    thread.join()
-    assert not errors
-    return found
+    first = []
+    second = meanwhile(work, lambda: first.append(work()))
+    return [*first, second]
