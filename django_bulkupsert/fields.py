@@ -50,6 +50,11 @@ def has_database_default(field: Field) -> bool:
     return getattr(field, "db_default", NOT_PROVIDED) is not NOT_PROVIDED
 
 
+def is_filled(field: Field) -> bool:
+    """Whether the database has a value for a row that gives none, as Django knows the column."""
+    return isinstance(field, models.AutoField) or has_database_default(field)
+
+
 _WANTED = {
     "BinaryField": "bytes",
     "BooleanField": "true or false",

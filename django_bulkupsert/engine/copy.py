@@ -14,7 +14,6 @@ from django.db import (
     IntegrityError,
     InternalError,
     connections,
-    models,
 )
 
 from .. import server
@@ -28,7 +27,7 @@ from ..errors import (
     RowExpressionError,
     UnsupportedModel,
 )
-from ..fields import has_database_default
+from ..fields import is_filled
 from ..names import Model
 from ..plans.copy import CopyOptions, CopyPlan
 from ..plans.kept import planned
@@ -213,9 +212,9 @@ class TableSink:
             if slot.is_flag:
                 left[-1] = [text == "t" for text in texts.values]
                 continue
-            drawn = texts.nulls and _is_drawn(slot.column) and slot.column in self.call.plan.pk
+            filled = slot.column in self.call.plan.pk and is_filled(slot.column.field)
             columns.append((slot.column, texts))
-            left.append([text is None for text in texts.values] if drawn else none)
+            left.append([text is None for text in texts.values] if filled and texts.nulls else none)
         for column, texts in self.constants:
             columns.append((column, replace(texts, values=[*texts.values] * chunk.count)))
             left.append(none)
@@ -285,8 +284,3 @@ class TableSink:
 
     def complete(self, chunk: Chunk) -> None:
         """Nothing is left to do."""
-
-
-def _is_drawn(column: Column) -> bool:
-    """Whether the database gives a row that has no value of the column one."""
-    return isinstance(column.field, models.AutoField) or has_database_default(column.field)

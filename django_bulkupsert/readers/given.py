@@ -15,9 +15,9 @@ from ..columns import Column
 from ..errors import OptionError, RowFieldsError, RowValueError, UnsavedRelatedError, listing
 from ..fields import (
     Field,
-    has_database_default,
     has_own_pre_save,
     is_clock,
+    is_filled,
     is_generated,
     makes_keys,
     related_key,
@@ -52,9 +52,7 @@ class GivenReader(Reader):
                 continue
             elif self._has_many(field):
                 self.calls.append(field)
-            elif field.has_default() or not (
-                isinstance(field, models.AutoField) or has_database_default(field)
-            ):
+            elif field.has_default() or not is_filled(field):
                 default = field.get_default()
                 if default is not None:
                     constants.append(Constant.of(column(field), default, on_update=False))
