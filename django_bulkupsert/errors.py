@@ -39,6 +39,9 @@ from typing import Any
 from django.core.exceptions import FieldDoesNotExist, FieldError
 from django.db import DataError, IntegrityError, NotSupportedError, ProgrammingError
 
+#: The reason where a row gives NULL to a column that refuses it.
+TAKES_NO_NULL = "None, where the column takes no NULL"
+
 
 class BulkUpsertError(Exception):
     """The root of the tree: every exception that django_bulkupsert makes itself."""

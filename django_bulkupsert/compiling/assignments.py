@@ -10,6 +10,7 @@ from django.db.models.sql import UpdateQuery
 
 from ..columns import Column
 from ..encode import Fault
+from ..errors import TAKES_NO_NULL
 from ..expressions import (
     IncomingRow,
     Values,
@@ -143,7 +144,7 @@ def literal(column: Column, item: Any, *, typed: bool = True) -> Fragment:
     if isinstance(item, models.Model):
         item = related_key(column.field, item)
     if item is None and not column.field.null:
-        raise ValueError("None, where the column takes no NULL")
+        raise ValueError(TAKES_NO_NULL)
     try:
         texts = column.encode([item])
     except Fault as fault:

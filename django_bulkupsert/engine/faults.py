@@ -10,6 +10,7 @@ from django.db import DatabaseError, DataError, IntegrityError, ProgrammingError
 from ..columns import Column
 from ..driver import diagnostics
 from ..errors import (
+    TAKES_NO_NULL,
     DuplicateKeysError,
     MissingConstraintError,
     RowConstraintError,
@@ -201,9 +202,7 @@ class Faults(Call[UpsertPlan, UpsertResult]):
     ) -> tuple[Column | None, int | None]:
         """Return the first row that points to none, and the foreign key."""
         for column, target in self.foreign_keys(cursor, over, name or ""):
-            # A row that is there keeps its key, unless the key is updated.
-            new = column not in self.bound.write.updates
-            over.execute(cursor, orphans(over, column, target, new=new))
+            over.execute(cursor, orphans(over, column, target))
             row = cursor.fetchone()
             if row is not None:
                 return column, row[0]
@@ -248,13 +247,11 @@ class Faults(Call[UpsertPlan, UpsertResult]):
     def questions(self, over: Upsert, columns: Sequence[Column]) -> list[Fragment]:
         """Return the queries of rows whose values of a unique index another row has.
 
-        Of the index of the key only another of the rows may; a stored row with it is matched. And
-        of columns that an update doesn't set, only a new row brings the value.
+        Of the index of the key only another of the rows may; a stored row with it is matched.
         """
         asked = [repeated(over, columns)]
         if set(columns) != {part.column for part in over.parts}:
-            new = not any(column in self.bound.write.updates for column in columns)
-            asked.insert(0, occupied(over, columns, new=new))
+            asked.insert(0, occupied(over, columns))
         return asked
 
     def indexed(self, cursor: Any, over: Upsert, name: str | None) -> list[Column]:
@@ -285,7 +282,7 @@ class Faults(Call[UpsertPlan, UpsertResult]):
         if found is None:
             return
         reader = self.source.reader
-        reasons = dict.fromkeys(reader.carried, "None, where the column takes no NULL")
+        reasons = dict.fromkeys(reader.carried, TAKES_NO_NULL)
         reasons |= dict.fromkeys(
             self.plan.pk, "no primary key, and the column owns no sequence to draw one from"
         )

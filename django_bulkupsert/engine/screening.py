@@ -9,7 +9,7 @@ from typing import Any
 from django.db import DatabaseError
 
 from ..columns import Column
-from ..errors import RowConstraintError, RowError, listing
+from ..errors import TAKES_NO_NULL, RowConstraintError, RowError, listing
 from ..relations import StagingRelation
 from ..statements.catalog import checks, has_before_triggers
 from ..statements.questions import duplicates, nulls
@@ -105,7 +105,7 @@ class ScreeningCall(UpsertCall):
         for column in self.source.first_null:
             if not column.field.null and column not in self.plan.pk:
                 upsert.execute(cursor, nulls(upsert, column, new=False))
-                why = Why(column, "None, where the column takes no NULL", "23502")
+                why = Why(column, TAKES_NO_NULL, "23502")
                 self.take_out(cursor, staging, firsts(cursor), why)
 
     def _take_unchecked(self, cursor: Any, staging: StagingRelation, upsert: Upsert) -> None:
@@ -154,9 +154,7 @@ class ScreeningCall(UpsertCall):
         """
         some = False
         for column, target in self.foreign_keys(cursor, upsert):
-            # A row that is there keeps its key, unless the key is updated.
-            new = column not in self.bound.write.updates
-            upsert.execute(cursor, orphans(upsert, column, target, new=new))
+            upsert.execute(cursor, orphans(upsert, column, target))
             ordinals = firsts(cursor)
             self.take_out(cursor, staging, ordinals, no_parent(column))
             # Other rows may have pointed to these.

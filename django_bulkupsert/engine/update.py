@@ -15,7 +15,7 @@ from ..chunks import Chunk
 from ..compiling import RowExpressions
 from ..csvs import CsvRows
 from ..csvs.source import CsvSource
-from ..errors import OptionError, RowConstraintError
+from ..errors import TAKES_NO_NULL, OptionError, RowConstraintError
 from ..plans.kept import planned
 from ..plans.update import UpdateOptions, UpdatePlan
 from ..readers.base import described
@@ -182,5 +182,4 @@ class UpdateCall(Call[UpdatePlan, UpdateResult]):
                     relation.first_null(slot).execute(cursor)
                     index = cursor.fetchone()[0]
             if index is not None:
-                reason = "None, where the column takes no NULL"
-                raise RowConstraintError(index, column.field.name, reason) from error
+                raise RowConstraintError(index, column.field.name, TAKES_NO_NULL) from error

@@ -10,6 +10,7 @@ from ..sql import Fragment, comma, compose, join, raw, value
 from .inserted import Inserted
 from .keyed import Keyed
 from .over import AND
+from .proposed import Proposed
 from .questions import only_new
 
 
@@ -41,41 +42,50 @@ def unchecked(over: Keyed, expressions: Sequence[str], columns: Sequence[Column]
     )
 
 
-def orphans(over: Keyed, column: Column, target: Column, *, new: bool) -> Fragment:
+def _bringing(over: Proposed, columns: Sequence[Column]) -> tuple[Fragment, list[Fragment]]:
+    """Return the FROM item, and the conditions, of the rows whose values of columns are written.
+
+    A stored row keeps what an update doesn't set, so then only a row that is new brings its own.
+    """
+    if any(column in over.write.updates for column in columns):
+        return over.relation.source(), []
+    return only_new(over)
+
+
+def orphans(over: Proposed, column: Column, target: Column) -> Fragment:
     """Return: the positions of rows that point to no stored row, nor to one of the rows.
 
     Args:
         over: The rows.
         column: The foreign key.
         target: The column that it points to.
-        new: Whether only rows that match no stored row count.
     """
     given = over.incoming(column)
-    source = over.relation.source()
-    conditions = [raw("true")]
+    source, conditions = _bringing(over, [column])
     if target in over.slot_of:  # of the model itself: another row may bring it
         conditions.append(
             compose(
                 "{given} NOT IN (SELECT {value} FROM {source} WHERE {value} IS NOT NULL)",
                 given=given,
                 value=over.incoming(target),
-                source=source,
+                source=over.relation.source(),
             )
         )
-    if new:
-        source, unmatched = only_new(over)
-        conditions += unmatched
     return compose(
         "{prelude}SELECT DISTINCT bu_r.ord FROM {source} LEFT JOIN {parent} AS bu_p "
-        "ON bu_p.{key} = {given} WHERE {given} IS NOT NULL AND bu_p.{key} IS NULL "
-        "AND {conditions} ORDER BY 1",
+        "ON bu_p.{key} = {given} WHERE {given} IS NOT NULL AND bu_p.{key} IS NULL{conditions} "
+        "ORDER BY 1",
         prelude=over.prelude(),
         source=source,
         parent=target.table,
         key=target.name,
         given=given,
-        conditions=join(AND, conditions),
+        conditions=_further(conditions),
     )
+
+
+def _further(conditions: Sequence[Fragment]) -> Fragment:
+    return join("", [compose(" AND {condition}", condition=each) for each in conditions])
 
 
 def stored_orphans(over: Keyed, column: Column, target: Column) -> Fragment:
@@ -94,13 +104,12 @@ def stored_orphans(over: Keyed, column: Column, target: Column) -> Fragment:
     )
 
 
-def occupied(over: Keyed, columns: Sequence[Column], *, new: bool) -> Fragment:
+def occupied(over: Proposed, columns: Sequence[Column]) -> Fragment:
     """Return: the positions of rows whose values another stored row has than they match.
 
     Args:
         over: The rows; each part of their key is a column.
         columns: The columns of a unique index.
-        new: Whether only rows that match no stored row count.
     """
     same = [raw("false")]  # rows that bring no key match none
     if over.parts and over.has_key:
@@ -113,13 +122,13 @@ def occupied(over: Keyed, columns: Sequence[Column], *, new: bool) -> Fragment:
         compose("bu_t.{name} = {value}", name=column.name, value=over.incoming(column))
         for column in columns
     ]
-    source, unmatched = only_new(over) if new else (over.relation.source(), [])
+    source, conditions = _bringing(over, columns)
     return compose(
         "{prelude}SELECT DISTINCT bu_r.ord FROM {source} JOIN {table} AS bu_t ON {held} "
-        "WHERE ({same}) IS NOT TRUE{unmatched} ORDER BY 1",
+        "WHERE ({same}) IS NOT TRUE{conditions} ORDER BY 1",
         prelude=over.prelude(),
         source=source,
-        unmatched=join("", [compose(" AND {it}", it=each) for each in unmatched]),
+        conditions=_further(conditions),
         table=over.plan.table,
         held=join(AND, held),
         same=join(AND, same),
