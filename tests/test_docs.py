@@ -351,6 +351,12 @@ def test_code_fits_the_page(path):
     assert [line for line in wide if len(line) > 80] == []
 
 
+@pytest.mark.parametrize("path", DOCUMENTS[1:], ids=lambda path: path.name)
+def test_lines_fit_an_editor(path):
+    """No line of the docs is longer than 120 characters."""
+    assert [line for line in path.read_text().splitlines() if len(line) > 120] == []
+
+
 def test_every_public_name_is_documented():
     """The reference names all that __all__ does, and every option of every method."""
     text = (ROOT / "docs" / "reference.rst").read_text()
