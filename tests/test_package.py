@@ -59,7 +59,8 @@ def test_metadata(built):
     required = [line for line in lines if line.startswith("Requires-Dist") and "extra" not in line]
     assert required == ["Requires-Dist: Django>=4.2"]
     assert "Requires-Python: >=3.10" in lines
-    for extra in ("psycopg2", "psycopg", "speed", "arrow", "demo", "test", "bench", "docs", "dev"):
+    extras = ["psycopg2", "psycopg", "speed", "arrow", "demo", "test", "others", "bench"]
+    for extra in (*extras, "docs", "dev"):
         assert f"Provides-Extra: {extra}" in lines
 
 
