@@ -230,11 +230,12 @@ def counted(rows: int) -> str:
     return f"{rows:,} row{'' if rows == 1 else 's'}"
 
 
-def listing(values: Iterable[object], most: int = 10) -> str:
-    """Return ``values`` as "a, b and c", cut after ``most`` of them."""
+def listing(values: Iterable[object], most: int = 10, of: int = 0) -> str:
+    """Return ``values``, the first ``of`` so many, as "a, b and c", cut after ``most`` of them."""
     words = [str(value) for value in values]
-    if len(words) > most:
-        return ", ".join(words[:most]) + f" and {len(words) - most} more"
+    count = max(len(words), of)
+    if count > most:
+        return ", ".join(words[:most]) + f" and {count - most} more"
     if len(words) > 1:
         return ", ".join(words[:-1]) + " and " + words[-1]
     return "".join(words)

@@ -40,6 +40,11 @@ class Named:
     path: str | None
     leaf: Field
 
+    @property
+    def label(self) -> str:
+        """What messages call it: the model's field, or the way to another model's."""
+        return self.field.name if self.path is None else self.name
+
 
 def find(model: Model, name: str) -> Named | None:
     """Return what a name in a row means, or None."""

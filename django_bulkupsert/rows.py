@@ -68,6 +68,15 @@ class Rows:
         """Return the next rows; see Source."""
         return self.source.pull(most)
 
+    def join_keys(self) -> None:
+        """Have foreign keys that rows give by another field found for all rows at once.
+
+        Not if the fields themselves have something to say of the keys.
+        """
+        fields: Any = [column.field for column in self.reader.finders]
+        if not (self.validates and any(each.choices or each.validators for each in fields)):
+            self.reader.join_keys()
+
     def allow_verbatim(self) -> None:
         """Have rows that the server reads as they stand, and just alike, pulled as they are."""
         if not self.validates:
@@ -116,12 +125,14 @@ class Rows:
                 given = values
             if column is pk:
                 self.with_pk += len(given) - given.count(None)
+            name, coded = column.field.name, reader.coded.get(column)
+            encode = column.encode
+            if coded is not None:
+                name, encode = coded.named.label, coded.leaf.encode
             try:
-                encoded = column.encode(given, aside and partial(aside, column, start), pause)
+                encoded = encode(given, aside and partial(aside, column, start), pause)
             except Fault as fault:
-                raise RowValueError(
-                    start + fault.offset, column.field.name, fault.reason
-                ) from fault.__cause__
+                raise RowValueError(start + fault.offset, name, fault.reason) from fault.__cause__
             if encoded.cells and column.field in pk_fields(reader.model):
                 # Whether it is NULL settles what becomes of the row; only the server knows.
                 raise RowValueError(

@@ -16,7 +16,7 @@ def validate(reader: Reader, columns: Sequence[Sequence[Any]], start: int) -> No
     """Check the values that rows give, column by column; an SQL expression is not looked at.
 
     Whether the object is there that a foreign key points to, and what is unique, is not asked: the
-    database knows.
+    database knows. Of a key that is found later, only whether there is to be one.
 
     Raises:
         RowValueError: A field's own ``clean()`` refuses a value, with its words.
@@ -26,6 +26,8 @@ def validate(reader: Reader, columns: Sequence[Sequence[Any]], start: int) -> No
         if field not in reader.given:
             continue
         for offset, value in enumerate(held):
+            if column in reader.coded and value is not None:
+                continue
             if (field.blank and value in field.empty_values) or hasattr(
                 value, "resolve_expression"
             ):

@@ -21,6 +21,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.db.backends.postgresql.psycopg_any import DateRange, DateTimeTZRange, NumericRange
+from django.db.models import Value
+from django.db.models.functions import Concat
 from django.utils import timezone, translation
 from hypothesis import HealthCheck, given, settings
 
@@ -31,7 +33,18 @@ from django_bulkupsert.commands import sample as sample_module
 from django_bulkupsert.management.commands import bulkupsert as command_module
 from django_bulkupsert.relations import StagingRelation
 from tests import strategies
-from tests.models import City, Code, Country, Custom, Everything, Measure, Odd, Pizzeria, Product
+from tests.models import (
+    City,
+    Code,
+    Country,
+    Custom,
+    Everything,
+    Mayor,
+    Measure,
+    Odd,
+    Pizzeria,
+    Product,
+)
 from tests.shop.models import Customer
 from tests.shop.models import Product as Shop
 
@@ -666,6 +679,35 @@ def test_fields_and_filters(tmp_path, capsysbinary):
         f"{head}Berlin,DE\nParis,\n", f"{head}Berlin,DE\n", f"{head}Paris,\n", f"{head}Paris,\n",
         head,
     ]  # fmt: skip
+
+
+def test_foreign_keys_named_as_the_header_does(tmp_path):
+    """Options take country__code for country: to match by, and to update."""
+    codes = ["DE", "FR", "IT"]
+    Country.objects.bulk_create(Country(code=code) for code in codes)
+    path = tmp_path / "cities.csv"
+    path.write_text("country__code,name\n" + "".join(f"{code},C-{code}\n" for code in codes))
+    by = ["tests.City", str(path), "--match", "country__code"]
+    run("bulkupsert", *by)
+    City.objects.update(name=Concat("name", Value("!")))
+    shown = run("bulkupsert", *by, "--dry-run")
+    assert "'C-DE!' -> 'C-DE'" in shown
+    run("bulkupsert", *by)
+    assert set(City.objects.values_list("name", flat=True)) == {f"C-{code}" for code in codes}
+    City.objects.update(country=None)
+    run("bulkupsert", *by[:2], "--unique", "name", "--update", "country__code")
+    assert not City.objects.filter(country=None).exists()
+    path.write_text("city__name,name\nC-DE,Ann\nC-IT,Bob\n")
+    for _ in range(2):
+        run("bulkupsert", "tests.Mayor", str(path), "--unique", "city__name")
+    assert set(Mayor.objects.values_list("city__name", "name")) == {
+        ("C-DE", "Ann"),
+        ("C-IT", "Bob"),
+    }
+    path.write_text("name,country__code\nA,DE\nB,XX\nC,YY\n")
+    assert "has this code: 'XX' and 'YY'" in refused(
+        "bulkupsert", "tests.City", str(path), "--unique", "name"
+    )
 
 
 FILTERS = [

@@ -14,9 +14,7 @@ import zoneinfo
 from collections.abc import Callable
 
 import pytest
-from django.db import connection
 from django.db.backends.postgresql.psycopg_any import NumericRange
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -33,9 +31,8 @@ from django_bulkupsert import (
     UnknownFieldError,
 )
 from django_bulkupsert.csvs.lines import Lines
-from django_bulkupsert.readers import related
 from tests.conftest import counts
-from tests.models import City, Code, Country, Everything, Product, ShowroomProduct
+from tests.models import Code, Everything, Product, ShowroomProduct
 
 pytestmark = pytest.mark.django_db
 
@@ -302,150 +299,6 @@ def test_moments():
         Everything.objects.bulk_upsert(rows(file), unique_fields=["key"])
     got = Everything.objects.order_by("key").values_list("datetime", flat=True)
     assert [each.astimezone(datetime.timezone.utc).hour for each in got] == [12, 10, 16]
-
-
-# Foreign keys -----------------------------------------------------------------------------
-
-
-def test_foreign_keys_by_another_field(strategy):
-    """country__code finds the country; of an unknown one the row says so, and lists them all."""
-    Country.objects.bulk_create([Country(code="DE"), Country(code="FR")])
-    file = "name,country__code\nBerlin,DE\nParis,FR\nNowhere,\n"
-    result = City.objects.bulk_upsert(rows(file), unique_fields=["name"], strategy=strategy)
-    assert counts(result) == (3, 0, 0, 0)
-    assert list(City.objects.order_by("name").values_list("name", "country__code")) == [
-        ("Berlin", "DE"), ("Nowhere", None), ("Paris", "FR"),
-    ]  # fmt: skip
-    with pytest.raises(RowValueError) as caught:
-        City.objects.bulk_upsert(
-            rows("name,country__code\nBerlin,DE\nOslo,NO\nRome,IT\n"), unique_fields=["name"]
-        )
-    assert str(caught.value) == (
-        "line 3 (row 1), field 'country__code': no row of tests.Country has "
-        "this code: 'NO' and 'IT'"
-    )
-
-
-def test_foreign_keys_of_mappings():
-    """Rows of other kinds may give them so, too."""
-    Country.objects.bulk_create([Country(code="DE", name="x"), Country(code="FR", name="x")])
-    City.objects.bulk_upsert([{"name": "Berlin", "country__code": "DE"}], unique_fields=["name"])
-    assert City.objects.get().country.code == "DE"
-    with pytest.raises(RowValueError, match=r"row 0, .*: several rows of tests.Country have this"):
-        City.objects.bulk_upsert([{"name": "A", "country__name": "x"}], unique_fields=["name"])
-    with pytest.raises(UnknownFieldError, match="country__nothing"):
-        City.objects.bulk_upsert([{"name": "A", "country__nothing": 1}], unique_fields=["name"])
-    with pytest.raises(OptionError, match="names 'country' twice"):
-        City.objects.bulk_upsert(
-            [{"name": "A", "country": None, "country__code": "DE"}], unique_fields=["name"]
-        )
-    with pytest.raises(RowValueError, match="this list can't be read as"):
-        Country.objects.update(name="")
-        City.objects.bulk_upsert([{"name": "A", "country__id": [1]}], unique_fields=["name"])
-
-
-def test_foreign_keys_of_later_calls():
-    """What was not there in one call may be there in the next."""
-    file = "name,country__code\nOslo,NO\n"
-    with pytest.raises(RowValueError):
-        City.objects.bulk_upsert(rows(file), unique_fields=["name"])
-    first = Country.objects.create(code="NO")
-    assert City.objects.bulk_upsert(rows(file), unique_fields=["name"]).created == 1
-    City.objects.all().delete()
-    first.delete()
-    second = Country.objects.create(code="NO")
-    City.objects.bulk_upsert(rows(file), unique_fields=["name"])
-    assert City.objects.get().country_id == second.pk
-
-
-def test_foreign_keys_in_updates():
-    """bulk_update takes them too."""
-    Country.objects.create(code="DE")
-    city = City.objects.create(name="Berlin")
-    file = f"id,country__code\n{city.pk},DE\n"
-    assert City.objects.bulk_update(rows(file), ["country"]) == 1
-    assert City.objects.get().country.code == "DE"
-
-
-@pytest.mark.parametrize("rest", ["", "DE\0", "\ud800"])
-def test_codes_that_no_text_can_be(rest, strategy):
-    """What the server has no text for is a row's error, not one of the driver's."""
-    Country.objects.create(code="DE")
-    cities = [{"name": f"C{n}", "country__code": code} for n, code in enumerate(["DE", rest])]
-    with pytest.raises(RowValueError, match=r"^row 1, field 'country__code': ") as caught:
-        City.objects.bulk_upsert(cities, unique_fields=["name"], strategy=strategy)
-    assert caught.value.index == 1
-    # Python's csv module reads a NUL since 3.11; before, it is no CSV.
-    with pytest.raises((RowValueError, CsvError), match=r"^line 3\b.* NUL"):
-        City.objects.bulk_upsert(
-            rows("name,country__code\nBerlin,DE\nParis,F\0R\n"), unique_fields=["name"]
-        )
-
-
-def test_foreign_keys_of_sequences():
-    """What fields= names may be such names, too."""
-    Country.objects.bulk_create([Country(code="DE"), Country(code="FR")])
-    words = {"fields": ["name", "country__code"]}
-    cities = [("Berlin", "DE"), ("Paris", "FR"), ("Nowhere", None)]
-    City.objects.bulk_upsert(cities, unique_fields=["name"], **words)
-    assert City.objects.bulk_copy([["Bonn", "DE"]], **words) == 1
-    assert set(City.objects.values_list("name", "country__code")) == {*cities, ("Bonn", "DE")}
-    with pytest.raises(RowValueError, match=r"row 0, field 'country__code': no row of .*'NO'"):
-        City.objects.bulk_upsert([("Oslo", "NO")], unique_fields=["name"], **words)
-    for fields, message in (
-        (["name", "country__nothing"], "fields: 'country__nothing' is no field"),
-        (["country", "country__code"], "fields names 'country' twice"),
-        ("name", "fields takes a list of names"),
-        (5, "fields takes a list of names"),
-    ):
-        with pytest.raises(OptionError, match=message):
-            City.objects.bulk_upsert([("Oslo", "NO")], unique_fields=["name"], fields=fields)
-
-
-CODES = ["".join(pair) for pair in itertools.product("ABCDEFGHIJKLMNOPQRST", repeat=2)] + [
-    f"{n}" for n in range(100)
-]
-
-
-def queries_of_codes(queries):
-    return sum("tests_country" in each["sql"] and "IN (" in each["sql"] for each in queries)
-
-
-@pytest.mark.parametrize("kept", [10, 100_000])
-@pytest.mark.parametrize(
-    "bad", [{"country__code": "XX"}, {"country__code": "D\0"}, {"name": "x" * 51}, {"more": 1}]
-)
-@pytest.mark.parametrize("often", [1, 500])
-def test_codes_are_asked_for_once(kept, bad, often, monkeypatch):
-    """Rows that are left out cost no query each, whatever is wrong with them."""
-    monkeypatch.setattr(related, "MOST_KEPT", kept)
-    Country.objects.bulk_create(Country(code=code) for code in CODES)
-    cities = [{"name": f"C{n}", "country__code": CODES[n % 500]} for n in range(2_000)]
-    for n in range(1, 1 + 2 * often, 2):
-        cities[n] |= bad
-        if "name" in bad:
-            cities[n]["name"] += str(n)
-    with CaptureQueriesContext(connection) as queries:
-        result = City.objects.bulk_upsert(cities, unique_fields=["name"], on_error="collect")
-    assert [each.index for each in result.rejected] == list(range(1, 1 + 2 * often, 2))
-    assert result.created == 2_000 - often
-    assert queries_of_codes(queries.captured_queries) <= 10
-
-
-def test_codes_of_files_are_asked_for_once():
-    """So with a file's rows, whose codes are texts."""
-    Country.objects.bulk_create(Country(code=code) for code in CODES)
-    lines = [f"C{n},{CODES[n % 500]}" if n % 2 else f"C{n},{'XX' if n % 4 else ''}"
-             for n in range(2_000)]  # fmt: skip
-    with CaptureQueriesContext(connection) as queries:
-        result = City.objects.bulk_upsert(
-            rows("name,country__code\n" + "\n".join(lines)),
-            unique_fields=["name"],
-            on_error="collect",
-        )
-    assert len(result.rejected) == 500
-    assert result.created == 1_500
-    assert queries_of_codes(queries.captured_queries) <= 5
 
 
 # What is refused --------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.core.management.base import CommandError, CommandParser
 
+from ..names import Model, find
 from .refusals import REFUSED
 
 
@@ -12,6 +13,21 @@ def names_in(given: list[str] | None) -> list[str] | None:
     if given is None:
         return None
     return [name.strip() for each in given for name in each.split(",") if name.strip()]
+
+
+def fields_in(model: Model, given: list[str] | None) -> list[str] | None:
+    """Return the fields that an option names; a foreign key may be named as a header does.
+
+    A column ``country__code`` gives ``country``.
+    """
+    names = names_in(given)
+    if names is None:
+        return None
+    found = [find(model, name) for name in names]
+    return [
+        name if each is None or each.path is None else each.field.name
+        for name, each in zip(names, found, strict=True)
+    ]
 
 
 def pairs_in(given: list[str] | None, option: str, *, last: bool) -> list[tuple[str, str]]:

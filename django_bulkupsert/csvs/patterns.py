@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,11 +33,12 @@ _KNOWN: dict[type, str] = {
 
 @dataclass(frozen=True)
 class Pattern:
-    """What the rows of a file are made of; see Verbatim for the attributes."""
+    """What the rows of a file are made of; see Verbatim for the attributes, and ``Verbatim.of``."""
 
     header: CsvHeader
     places: Sequence[int | None]
     columns: Sequence[Column]
+    leaves: Mapping[Column, Column]
     naive: bool
 
     def row(self, end: str) -> re.Pattern[str] | None:
@@ -71,12 +72,13 @@ class Pattern:
         if place is None:
             return f"(?:{self._text(None)})"
         column = self.columns[place]
-        known = self._known(column)
+        leaf = self.leaves.get(column, column)
+        known = self._known(leaf)
         if known is not None:
             return self._with_nulls(known, column)
-        kind = type(value_field(column.field))
+        kind = type(value_field(leaf.field))
         if kind in TEXT_FIELDS:
-            return self._with_nulls_of_text(self._text(column.longest), column)
+            return self._with_nulls_of_text(self._text(leaf.longest), column)
         if kind is models.JSONField:
             return self._with_nulls_of_text(self._text(None, least=1), column)
         return None

@@ -49,12 +49,14 @@ class CsvValues(LazyValues):
         texts: The texts; None where the file has the text that stands for NULL.
         field: The field.
         start: The index of the first row.
+        label: What messages call the field.
     """
 
-    def __init__(self, texts: Sequence[str | None], field: Field, start: int) -> None:
+    def __init__(self, texts: Sequence[str | None], field: Field, start: int, label: str) -> None:
         self.held = texts
         self.field = field
         self.start = start
+        self.label = label
 
     def texts(self, bounds: tuple[int, int] | None) -> Texts | None:  # noqa: ARG002
         """Return the texts themselves, where it is the server that reads them best."""
@@ -91,11 +93,12 @@ class CsvValues(LazyValues):
             return None if text is None else convert(text)
         except UNREADABLE as error:
             reason = f"this text can't be read as {wanted(self.field)}"
-            raise RowValueError(self.start + offset, self.field.name, reason) from error
+            raise RowValueError(self.start + offset, self.label, reason) from error
 
     def picked(self, offsets: Sequence[int]) -> CsvValues:
         """Return those at some offsets."""
-        return CsvValues([self.held[offset] for offset in offsets], self.field, self.start)
+        picked = [self.held[offset] for offset in offsets]
+        return CsvValues(picked, self.field, self.start, self.label)
 
     def __len__(self) -> int:
         return len(self.held)

@@ -102,6 +102,7 @@ class Verbatim:
         header: CsvHeader,
         places: Sequence[int | None],
         columns: Sequence[Column],
+        leaves: Mapping[Column, Column],
         *,
         naive: bool,
     ) -> Verbatim | None:
@@ -111,9 +112,10 @@ class Verbatim:
             header: See the attributes.
             places: See the attributes.
             columns: See the attributes.
+            leaves: What columns hold of which keys are found later: values of these columns.
             naive: Whether a moment without a time zone means the same to the server.
         """
-        pattern = Pattern(header, places, columns, naive)
+        pattern = Pattern(header, places, columns, leaves, naive)
         found = {end: pattern.row(end) for end in ("\n", "\r\n")}
         patterns = {end: each for end, each in found.items() if each is not None}
         return cls(header, places, columns, patterns) if patterns else None

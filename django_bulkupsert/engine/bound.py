@@ -32,12 +32,12 @@ class Bound:
         self.olds = asked if plan.options.returning_old else ()
         updates = [column for column in self.write.updates if column not in plan.assigned]
         self.told = Told(pk=plan.pk, returns=self.returns, asked=asked, updates=updates)
-        self.judged = _judged(plan, slots)
+        self.judged = _judged(plan, reader, slots)
         # The name of a table in a schema can't be given to what was looked up.
         self.looks_up = plan.arbitrates and unqualified(plan.table) == plan.table
 
 
-def _judged(plan: UpsertPlan, slots: Sequence[Slot]) -> tuple[list[int], bool]:
+def _judged(plan: UpsertPlan, reader: Reader, slots: Sequence[Slot]) -> tuple[list[int], bool]:
     """Return the places of the key among the texts, and whether a NULL is a key like any.
 
     No places, where rows may have one key and different texts.
@@ -47,7 +47,8 @@ def _judged(plan: UpsertPlan, slots: Sequence[Slot]) -> tuple[list[int], bool]:
     places = {slot.column: i for i, slot in enumerate(slots) if not slot.is_flag}
     null_safe = plan.target is not None and plan.target.null_safe
     for column in columns:
+        finder = None if column is None else reader.finders.get(column)
         told = column is not None and column.is_told_by_text and column not in transformed
-        if not told or column not in places:
+        if not told or column not in places or not (finder is None or finder.leaf.is_told_by_text):
             return [], null_safe
     return [places[column] for column in columns if column is not None], null_safe

@@ -31,6 +31,7 @@ from ..relations import (
 from ..sql import Fragment, identifier, raw
 from ..statements.update import Update
 from ..statements.upsert import Upsert
+from .found import check_keys
 from .sending import PlanT, Sending
 
 #: What an engine says that can't lock rows of a table: Citus, over shards, and of a reference
@@ -107,8 +108,12 @@ class Call(Sending[PlanT], Generic[PlanT, ResultT]):
             nested = bool(self.connection.savepoint_ids)
             self.attempts.doing = "preparing its staging table"
             self.begin(cursor)
+            self.source.join_keys()
             staging = self.stage(cursor)
             self.load(staging, rows)
+            if staging.coded:
+                self.attempts.doing = "finding keys for its staging table"
+                self.find_keys(cursor, staging)
             staging.finish(self.key)
             result = self.merged(cursor, staging)
             if nested:
@@ -148,10 +153,14 @@ class Call(Sending[PlanT], Generic[PlanT, ResultT]):
     def stage(self, cursor: Any) -> StagingRelation:
         """Return the staging table."""
         try:
-            return StagingRelation(self.connection, cursor, self.slots)
+            return StagingRelation(self.connection, cursor, self.slots, self.source.reader.coded)
         except ProgrammingError:
             server.forget_stages(self.connection)  # it may have been refused
             raise
+
+    def find_keys(self, cursor: Any, staging: StagingRelation) -> None:
+        """Find the keys that staged rows give by another field; each has to have one."""
+        check_keys(cursor, staging)
 
     def merged(self, cursor: Any, staging: StagingRelation) -> ResultT:
         """Write the rows that a staging table holds."""

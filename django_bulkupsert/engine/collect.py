@@ -22,6 +22,7 @@ from ..statements.screens import removal, size, stored_orphans
 from ..statements.upsert import Upsert
 from .attempts import Attempts
 from .faults import one_of
+from .found import take_keyless
 from .progress import Progress
 from .screening import ScreeningCall, Why, firsts, no_parent
 
@@ -55,7 +56,13 @@ class CollectingCall(ScreeningCall):
 
     def stage(self, cursor: Any) -> StagingRelation:
         """Return the staging table, which takes what COPY doesn't refuse."""
-        return SievedStaging(self.connection, cursor, self.slots, self.rejects.reject)
+        coded = self.source.reader.coded
+        return SievedStaging(self.connection, cursor, self.slots, coded, self.rejects.reject)
+
+    def find_keys(self, cursor: Any, staging: StagingRelation) -> None:
+        """Find the keys that staged rows give by another field; take out the rows without one."""
+        for error, value in take_keyless(cursor, staging):
+            self.rejects.reject(error.index, error, value)
 
     def merged(self, cursor: Any, staging: StagingRelation) -> UpsertResult:
         """Write the rows that a staging table holds."""

@@ -273,11 +273,12 @@ class TableSink:
                 violated = as_violation(error)
                 if violated is not None:
                     raise violated from error.__cause__
-                fields = {
-                    field.column or "": field for field in plan.model._meta.local_concrete_fields
+                names = {
+                    field.column or "": field.name
+                    for field in plan.model._meta.local_concrete_fields
                 }
                 named = unqualified(plan.table).plain()[1:-1].replace('""', '"')
-                fault = located(error, named, fields, each.indexes)
+                fault = located(error, named, names, each.indexes)
                 if fault is None:
                     raise
                 raise fault from error

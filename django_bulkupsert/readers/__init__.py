@@ -23,6 +23,7 @@ from .base import Constant, Reader, described, is_sequence
 from .csv import CsvReader, CsvUpdateReader
 from .given import MappingReader, SequenceReader
 from .instances import InstanceReader, TableReader
+from .related import RelatedKeys
 from .updates import UpdateReader
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "CsvUpdateReader",
     "InstanceReader",
     "Reader",
+    "RelatedKeys",
     "TableReader",
     "UpdateReader",
     "reader_of",

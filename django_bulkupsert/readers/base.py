@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import SimpleNamespace
@@ -22,8 +22,9 @@ from ..fields import (
     is_clock,
     makes_keys,
 )
-from ..names import Model, pk_fields
+from ..names import Model, Named, pk_fields
 from ..sql import Fragment, Hole, value
+from .related import RelatedKeys
 
 KeptT = TypeVar("KeptT")
 ReaderT = TypeVar("ReaderT", bound="Reader")
@@ -96,12 +97,16 @@ class Reader:
         constants: The columns that hold one value.
         missing: The columns that an insert needs and nothing gives.
         lent: The columns that the rows don't give, so that a stored row keeps its own.
+        finders: What finds the keys of foreign keys that rows give by another field.
+        coded: Those of ``finders`` whose columns hold what the rows give, for a join to find keys.
+        asked: Which of ``carried`` are of fields that are asked for their values.
         operation: The method that reads the rows.
         pattern: The index of the row by which all are read.
     """
 
     operation = "bulk_upsert"
     pattern = 0
+    asked: Sequence[int] = ()
 
     def __init__(self, model: Model, given: Sequence[Field], column: Callable[[Field], Column]):
         self.model = model
@@ -112,6 +117,8 @@ class Reader:
         self.constants: tuple[Constant, ...] = ()
         self.missing: tuple[Column, ...] = ()
         self.lent: tuple[Column, ...] = ()
+        self.finders: Mapping[Column, RelatedKeys] = {}
+        self.coded: Mapping[Column, RelatedKeys] = {}
         self._kept: dict[Hashable, Any] = {}
 
     def keep(self, key: Hashable, make: Callable[[], KeptT]) -> KeptT:
@@ -125,7 +132,35 @@ class Reader:
         reader = object.__new__(type(self))
         vars(reader).update(vars(self))
         reader.constants = tuple([each.now() for each in self.constants])
+        reader.finders = {column: finder.anew() for column, finder in self.finders.items()}
+        reader.coded = {}
         return reader
+
+    def join_keys(self) -> None:
+        """Leave foreign keys to a join over all rows: what is read is what the rows give.
+
+        Not where a field is asked for its value, of an object that should hold the key.
+        """
+        if not self.asked:
+            self.coded = {column: each for column, each in self.finders.items() if each.joins}
+
+    def _related_keys(self, names: Iterable[Named]) -> None:
+        """Settle what finds keys by what the rows name."""
+        columns = {self.column(named.field): named for named in names if named.path is not None}
+        self.finders = {
+            column: RelatedKeys(named, column.connection) for column, named in columns.items()
+        }
+
+    def _found(self, column: Column, values: Sequence[Any], start: int) -> Sequence[Any]:
+        """Return the keys of a column, or what they will be found by; other columns' as they are.
+
+        Raises:
+            RowValueError: A key can't be found.
+        """
+        finder = self.finders.get(column)
+        if finder is None:
+            return values
+        return (finder.read if column in self.coded else finder.keys)(values, start)
 
     #: Takes a column, a chunk's start, the offset there, and an expression that a row holds;
     #: None: expressions are values like any.

@@ -16,7 +16,6 @@ from ..fields import Field
 from ..names import Model, Named, find, nearest
 from .base import Reader
 from .given import GivenReader
-from .related import RelatedKeys
 from .updates import UpdateReader
 
 
@@ -30,8 +29,8 @@ class CsvReader(GivenReader):
         super().__init__(model, [each for _, each in found], column)
 
     def is_plain(self, rows: Any) -> bool:  # noqa: ARG002
-        """Whether reading these rows is sure to run no code of the caller's."""
-        return not self._asks
+        """Whether reading these rows is sure to run no code of the caller's, and no query."""
+        return not (self._asks_fields or self.calls or len(self.coded) < len(self.finders))
 
     def _held(self, rows: Any, offset: int, at: int) -> Any:
         if isinstance(rows, VerbatimBlock):  # what is made for them is not held
@@ -71,10 +70,7 @@ class CsvUpdateReader(UpdateReader):
             )
         self.header = header
         self.named = [named[each.field] for each in self.carried]
-        alias = self.carried[0].connection.alias
-        self.finders = {
-            each: RelatedKeys(each, alias) for _, each in self.named if each.path is not None
-        }
+        self._related_keys([each for _, each in self.named])
 
     def verbatim(self) -> Verbatim | None:
         """Return what rows have to be that are sent as they stand; see Reader."""
@@ -82,12 +78,10 @@ class CsvUpdateReader(UpdateReader):
 
     def attributes_of(self, rows: Any, start: int) -> list[Sequence[Any]]:
         """Return the values of each carried column; see UpdateReader."""
-        columns: list[Sequence[Any]] = []
-        for place, named in self.named:
-            column = values(rows, place, named, self.header.null, start)
-            finder = self.finders.get(named)
-            columns.append(column if finder is None else finder.keys(column, start))
-        return columns
+        return [
+            self._found(column, values(rows, place, named, self.header.null, start), start)
+            for column, (place, named) in zip(self.carried, self.named, strict=True)
+        ]
 
 
 def verbatim(
@@ -100,12 +94,13 @@ def verbatim(
         header: The file's.
         found: Of each column that travels: its place in the file, and its name.
     """
-    if not (found and is_possible(header)) or any(named.path is not None for _, named in found):
+    if not (found and is_possible(header)) or len(reader.coded) < len(reader.finders):
         return None
     naive = reads_naive_alike(reader.carried[0].connection)
     at = {place: i for i, (place, _) in enumerate(found)}
     places = [at.get(place) for place in range(len(header.names))]
-    make = partial(Verbatim.of, header, places, reader.carried, naive=naive)
+    leaves = {column: finder.leaf for column, finder in reader.coded.items()}
+    make = partial(Verbatim.of, header, places, reader.carried, leaves, naive=naive)
     return reader.keep(("verbatim", naive), make)
 
 
@@ -123,7 +118,7 @@ def values(rows: CsvBlock, place: int, named: Named, null: str, start: int) -> C
     texts: Sequence[str | None] = rows.columns[place] if rows.count else ()
     if null in texts and not keeps_empty(named.field, null):
         texts = [None if text == null else text for text in texts]
-    return CsvValues(texts, named.leaf, start)
+    return CsvValues(texts, named.leaf, start, named.label)
 
 
 def resolved(model: Model, header: CsvHeader) -> list[tuple[int, Named]]:

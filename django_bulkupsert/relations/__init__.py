@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from .base import Relation
 from .loading import Loading, Sink
+from .part import StagedPart
 from .sieved import SievedStaging
 from .slots import Slot, slots_of
-from .staging import StagedPart, StagingRelation, find_fault
+from .staging import StagingRelation, find_fault
 from .transformed import TransformedRelation
 from .unnest import UnnestRelation
 from .values import ValuesRelation

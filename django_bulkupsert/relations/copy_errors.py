@@ -9,7 +9,6 @@ from django.db import DatabaseError, DataError, IntegrityError
 
 from ..driver import Diagnostics, diagnostics, without_value
 from ..errors import RowConstraintError, RowError, RowValueError
-from ..fields import Field
 
 #: Errors whose DETAIL tells more without telling the value: out of range, untranslatable.
 _TELLING = ("22003", "22P05")
@@ -23,14 +22,15 @@ _VIOLATES = re.compile(r"violates (unique|check|not-null|foreign key|exclusion) 
 
 
 def located(
-    error: DatabaseError, table: str, fields: Mapping[str, Field], indexes: Sequence[int]
+    error: DatabaseError, table: str, labels: Mapping[str, str], indexes: Sequence[int]
 ) -> RowError | None:
     """Return the error of the row that COPY stumbled over, or None if it names none.
 
     Args:
         error: The error of a COPY.
         table: The name of the table that was filled, without its schema.
-        fields: The fields of the columns that were sent, by the names of these.
+        labels: The fields of the columns that were sent, as messages name them, by the names of
+            the columns.
         indexes: The position in the input of each line.
     """
     found = diagnostics(error)
@@ -41,8 +41,8 @@ def located(
         return None
     index = indexes[int(match[1]) - 1]
     column = found.column or match[2].split(": ")[0].rstrip(" :")
-    names = [name for name in fields if column.endswith(name)]
-    field = fields[max(names, key=len)].name if names else None
+    names = [name for name in labels if column.endswith(name)]
+    field = labels[max(names, key=len)] if names else None
     own = match.start() == 0  # or it is a trigger's, whose message may hold anything
     kind = RowValueError if isinstance(error, DataError) else RowConstraintError
     return kind(index, field, _reason(found, str(error), own=own))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..chunks import Chunk, VerbatimChunk
+from ..columns import Column
 from ..driver import run_bare
 from ..errors import RowError
+from ..readers import RelatedKeys
 from .slots import Slot
 from .staging import StagingRelation
 
@@ -19,6 +21,7 @@ class SievedStaging(StagingRelation):
         connection: The connection.
         cursor: The cursor.
         slots: The columns.
+        coded: See StagingRelation.
         reject: Takes the number of such a row, the error, and the value.
     """
 
@@ -27,9 +30,10 @@ class SievedStaging(StagingRelation):
         connection: Any,
         cursor: Any,
         slots: Sequence[Slot],
+        coded: Mapping[Column, RelatedKeys],
         reject: Callable[[int, RowError, Any], None],
     ) -> None:
-        super().__init__(connection, cursor, slots)
+        super().__init__(connection, cursor, slots, coded)
         self.reject = reject
 
     def copy(self, chunk: Chunk, lines: bytes) -> None:
@@ -55,7 +59,7 @@ class SievedStaging(StagingRelation):
         offset = error.index - chunk.start
         carried = [i for i, slot in enumerate(self.slots) if not slot.is_flag]
         for at, place in enumerate(carried):
-            if self.slots[place].column.field.name == error.field:
+            if self.label(self.slots[place]) == error.field:
                 if isinstance(chunk, VerbatimChunk):
                     return chunk.value(offset, at)
                 return chunk.texts[place].values[offset]

@@ -28,6 +28,11 @@ class Slot:
     is_flag: bool = False
 
     @cached_property
+    def code(self) -> Fragment:
+        """What the values are called, beside the slot, by which its keys were found."""
+        return identifier(f"{self.alias.text.strip(chr(34))}v")
+
+    @cached_property
     def hole(self) -> Hole:
         """What stands in a statement for the slot's values."""
         return Hole(self.alias.text)

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
+from types import MappingProxyType
 from typing import Any
 
 from django.db import DatabaseError, DataError, IntegrityError, transaction
@@ -15,9 +16,11 @@ from ..columns import Column
 from ..driver import copy_in
 from ..encode import Texts, copy_lines
 from ..errors import RowError
+from ..readers import RelatedKeys
 from ..sql import EMPTY, Fragment, comma, compose, identifier, raw
 from .base import Relation
 from .copy_errors import located
+from .found import with_keys
 from .slots import Slot, aliases
 
 #: The options of COPY for lines that are made here.
@@ -37,27 +40,57 @@ class StagingRelation(Relation):
     refuses what does not fit and says in which line. Each chunk is a COPY of its own, complete
     before it is sent: between chunks the connection is free for the caller's generator, and a
     slow generator doesn't run into statement_timeout. See Loading for when they are sent.
+
+    Args:
+        connection: The connection.
+        cursor: The cursor.
+        slots: The columns.
+        coded: The foreign keys of which it takes another field's values first; see find_keys().
     """
 
     exact_types = True
 
-    def __init__(self, connection: Any, cursor: Any, slots: Sequence[Slot]) -> None:
+    def __init__(
+        self,
+        connection: Any,
+        cursor: Any,
+        slots: Sequence[Slot],
+        coded: Mapping[Column, RelatedKeys] = MappingProxyType({}),
+    ) -> None:
         self.connection = connection
         self.cursor = cursor
         self.slots = slots
+        self.coded = {
+            slot: coded[slot.column] for slot in slots if slot.column in coded and not slot.is_flag
+        }
         self.marks_dropped = False
         self.flagged: set[Fragment] = set()  # flags by which a row is left to a default
-        self.plain_name = name = f"bulkupsert_{secrets.token_hex(8)}"
-        self.name = compose("pg_temp.{name}", name=identifier(name))
+        held = {slot: slot.column for slot in slots}
+        held |= {slot: finder.leaf for slot, finder in self.coded.items()}
+        self._create(
+            compose(
+                "SELECT 0::bigint AS ord, {columns} FROM {tables} WITH NO DATA",
+                columns=comma(
+                    compose("{type} AS {alias}", type=_typed(slot, column), alias=slot.alias)
+                    for slot, column in held.items()
+                ),
+                tables=comma(dict.fromkeys(column.table for column in held.values())),
+            )
+        )
+
+    def _create(self, query: Fragment) -> None:
+        """Make a table of what a query returns."""
+        self.plain_name = f"bulkupsert_{secrets.token_hex(8)}"
+        name = identifier(self.plain_name)
+        self.name = compose("pg_temp.{name}", name=name)
         compose(
-            "CREATE TEMPORARY TABLE {name} ON COMMIT DROP AS "
-            "SELECT 0::bigint AS ord, {columns} FROM {tables} WITH NO DATA",
-            name=identifier(name),
-            columns=comma(
-                compose("{type} AS {alias}", type=_typed(slot), alias=slot.alias) for slot in slots
-            ),
-            tables=comma(dict.fromkeys(slot.column.table for slot in slots)),
-        ).execute(cursor)
+            "CREATE TEMPORARY TABLE {name} ON COMMIT DROP AS {query}", name=name, query=query
+        ).execute(self.cursor)
+
+    def label(self, slot: Slot) -> str:
+        """Return what the rows' values of a slot are called in messages."""
+        coded = self.coded.get(slot)
+        return slot.column.field.name if coded is None else coded.named.label
 
     def add(self, chunk: Chunk) -> None:
         """Load a chunk.
@@ -81,25 +114,25 @@ class StagingRelation(Relation):
         Raises:
             RowError: The server can't read a value as its column's type.
         """
-        names, options = aliases(self.slots), TEXT
+        columns, options = aliases(self.slots), TEXT
         indexes: Sequence[int] = range(chunk.start, chunk.start + chunk.count)
         if isinstance(chunk, VerbatimChunk):
             carried = [slot.alias for slot in self.slots if not slot.is_flag]
-            names = chunk.form.sent(carried)
+            columns = chunk.form.sent(carried)
             options = chunk.form.options(carried)
         statement = compose(
             "COPY {name} (ord, {columns}) FROM STDIN ({options})",
             name=self.name,
-            columns=comma(names),
+            columns=comma(columns),
             options=options,
         )
         try:
             copy_in(self.connection, self.cursor, statement, lines)
         except (DataError, IntegrityError) as error:  # a domain has constraints of its own
-            fields = {slot.alias.text.strip('"'): slot.column.field for slot in self.slots}
+            names = {slot.alias.text.strip('"'): self.label(slot) for slot in self.slots}
             if isinstance(chunk, VerbatimChunk):
                 indexes = csv_indexes(chunk.rows(), chunk.start)
-            fault = located(error, self.plain_name, fields, indexes)
+            fault = located(error, self.plain_name, names, indexes)
             if fault is None:
                 raise
             raise fault from error
@@ -144,6 +177,22 @@ class StagingRelation(Relation):
                     default=slot.column.database_default(),
                     flag=slot.flag,
                 ).execute(self.cursor)
+
+    def find_keys(self) -> bool:
+        """Put keys into the place of the values that rows know them by, with one join.
+
+        The values stay beside them. A value that no row has gets no key.
+
+        Returns:
+            Whether there are more rows now: one whose value several have stands there as often.
+        """
+        loaded = self.name
+        compose("SELECT count(*) FROM {name}", name=loaded).execute(self.cursor)
+        (count,) = self.cursor.fetchone()
+        self._create(with_keys(loaded, self.slots, self.coded))
+        fans_out: bool = self.cursor.rowcount > count
+        compose("DROP TABLE {name}", name=loaded).execute(self.cursor)
+        return fans_out
 
     def finish(self, key: Sequence[Column]) -> None:
         """Make the table ready to be read, when all of its rows are there."""
@@ -203,49 +252,10 @@ class StagingRelation(Relation):
         return compose("SELECT * FROM {name}", name=self.name)
 
 
-class StagedPart(Relation):
-    """Some of the rows of a staging table.
-
-    Args:
-        whole: The staging table.
-        low: The least number that a row of the part has.
-        high: The number that the first row after it has.
-    """
-
-    exact_types = True
-
-    def __init__(self, whole: StagingRelation, low: int, high: int) -> None:
-        self.whole = whole
-        self.bounds = {"low": raw(str(low)), "high": raw(str(high))}
-
-    @property
-    def dropped(self) -> Fragment | None:
-        """The query of the positions of rows that don't count; see StagingRelation."""
-        return self.whole.dropped
-
-    def prelude(self) -> Fragment:
-        """Return no CTE: the table is read as it is."""
-        return EMPTY
-
-    def source(self) -> Fragment:
-        """Return the FROM item, known as bu_r."""
-        return compose("({select}) AS bu_r", select=self.select())
-
-    inline = source
-
-    def select(self) -> Fragment:
-        """Return the query of all rows."""
-        return compose(
-            "SELECT * FROM {name} WHERE ord >= {low} AND ord < {high}",
-            name=self.whole.name,
-            **self.bounds,
-        )
-
-
-def _typed(slot: Slot) -> Fragment:
+def _typed(slot: Slot, column: Column) -> Fragment:
     if slot.is_flag:
         return raw("true")
-    return slot.column.stored if slot.column.fits else slot.column.cast(slot.column.stored)
+    return column.stored if column.fits else column.cast(column.stored)
 
 
 def find_fault(connection: Any, slots: Sequence[Slot], chunk: Chunk) -> RowError | None:

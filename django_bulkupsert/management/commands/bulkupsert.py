@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections, router
 from django.db.models import Q
 
-from ...commands.arguments import add_database, add_delimiter, add_no_input, names_in, pairs_in
+from ...commands.arguments import add_database, add_delimiter, add_no_input, fields_in, pairs_in
 from ...commands.load import load, long_values, opened
 from ...commands.progress import told
 from ...commands.refusals import REFUSED, REJECTS, check_alias, model_named, refusals
@@ -136,10 +136,10 @@ class Command(BaseCommand):
                     returncode=REFUSED,
                 )
             words = {
-                "unique_fields": names_in(options["unique"]),
+                "unique_fields": fields_in(model, options["unique"]),
                 "constraint": options["constraint"],
-                "match_fields": names_in(options["match"]),
-                "update_fields": names_in(options["update"]),
+                "match_fields": fields_in(model, options["match"]),
+                "update_fields": fields_in(model, options["update"]),
                 "where": Q(**{f"{newer}__lt": Excluded(newer)}) if newer else None,
                 "ignore_conflicts": options["ignore_conflicts"],
                 "duplicates": options["duplicates"],
