@@ -170,3 +170,11 @@ def join(separator: str, parts: Iterable[Fragment]) -> Fragment:
 def comma(parts: Iterable[Fragment]) -> Fragment:
     """Join ``parts`` with commas."""
     return join(", ", parts)
+
+
+def quoting(compiler: Any) -> Any:
+    """Have a compiler of Django's double the ``%`` of names, as a Fragment holds them."""
+    name = "quote_name" if hasattr(compiler, "quote_name") else "quote_name_unless_alias"
+    quote = getattr(compiler, name)
+    setattr(compiler, name, lambda identifier: quote(identifier).replace("%", "%%"))
+    return compiler

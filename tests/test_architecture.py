@@ -93,6 +93,7 @@ LEVELS = [
     ["compiling.row_expressions"],
     ["compiling.terms"],
     ["compiling.assignments", "compiling.conditions"],
+    ["compiling.checks"],
     ["columns", "expressions", "server", "target"],
     ["arrow.values", "csvs.values"],
     ["arrow.texts"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .assignments import Assigned
+from .checks import check_tables, refused_as
 from .conditions import NOTHING, Condition, filtered, where
 from .row_expressions import RowExpressions
 from .terms import Term, Transform
@@ -14,6 +15,8 @@ __all__ = [
     "RowExpressions",
     "Term",
     "Transform",
+    "check_tables",
     "filtered",
+    "refused_as",
     "where",
 ]

@@ -11,20 +11,12 @@ from django.db.models.sql import UpdateQuery
 from ..columns import Column
 from ..encode import Fault
 from ..errors import TAKES_NO_NULL
-from ..expressions import (
-    IncomingRow,
-    Values,
-    check_instance,
-    check_one_row,
-    check_tables,
-    check_value,
-    quoting,
-    refused_as,
-)
+from ..expressions import IncomingRow, Values
 from ..fields import DatabaseDefault, related_key
 from ..names import Model
 from ..server import is_enum
-from ..sql import Fragment, compose, raw, value
+from ..sql import Fragment, compose, quoting, raw, value
+from .checks import check_instance, check_one_row, check_tables, check_value, refused_as
 
 
 def assignment(column: Column, expression: Any, compiler: Any, *, typed: bool = True) -> Fragment:

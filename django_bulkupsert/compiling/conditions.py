@@ -10,9 +10,10 @@ from django.db.models import Q
 from django.db.models.sql import Query
 
 from ..errors import OptionError
-from ..expressions import IncomingRow, Values, check_instance, quoting, refused_as
+from ..expressions import IncomingRow, Values
 from ..names import Model
-from ..sql import Fragment, raw
+from ..sql import Fragment, quoting, raw
+from .checks import check_instance, refused_as
 
 NOTHING = raw("false")
 EVERYTHING = raw("true")

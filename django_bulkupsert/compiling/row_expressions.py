@@ -11,9 +11,8 @@ from django.db import models
 from django.db.models.sql import UpdateQuery
 
 from ..columns import Column
-from ..expressions import quoting
 from ..names import Model
-from ..sql import Fragment, compose, raw
+from ..sql import Fragment, compose, quoting, raw
 from .assignments import assignment
 
 #: Expressions that are known again as objects; those of an endless input are not kept.

@@ -11,19 +11,12 @@ from django.db.models.expressions import Col
 from django.db.models.sql import Query
 
 from ..columns import Column
-from ..expressions import (
-    Incoming,
-    IncomingRow,
-    Values,
-    check_instance,
-    check_one_row,
-    check_value,
-    refused_as,
-)
+from ..expressions import Incoming, IncomingRow, Values
 from ..fields import Field
 from ..names import Model
 from ..sql import Fragment, raw
 from .assignments import literal
+from .checks import check_instance, check_one_row, check_value, refused_as
 from .conditions import compiled
 
 

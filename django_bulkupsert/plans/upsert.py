@@ -13,9 +13,9 @@ from typing import Any
 from django.db.models import AutoField
 
 from ..columns import Column
-from ..compiling import Assigned, Condition, Term, Transform, where
+from ..compiling import Assigned, Condition, Term, Transform, check_tables, refused_as, where
 from ..errors import MatchError, OptionError, UnsupportedModel, listing
-from ..expressions import Excluded, IncomingRow, check_tables, refused_as
+from ..expressions import Excluded, IncomingRow
 from ..fields import Field, is_clock, is_generated
 from ..names import Model, pk_fields, resolve_all
 from ..readers import Reader
