@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import datetime
 import io
 import itertools
 import uuid
+from contextlib import nullcontext
 
 import pytest
 from django.core.exceptions import ValidationError
-from django.db import connection, models
+from django.db import connection, models, transaction
 from django.db.models.functions import Upper
 from django.test.utils import CaptureQueriesContext, isolate_apps
 
@@ -25,7 +27,7 @@ from django_bulkupsert import (
 from django_bulkupsert.readers import related
 from django_bulkupsert.rows import Rows
 from tests.conftest import counts
-from tests.models import City, Country, Mayor
+from tests.models import City, Country, Mayor, UpperField
 
 pytestmark = pytest.mark.django_db
 
@@ -477,3 +479,182 @@ def test_updates_of_many_rows(codes, strategy):
             rows("name,country__code\nC00000,?\n"), ["country"], match_fields=["name"],
             strategy=strategy,
         )  # fmt: skip
+
+
+# One meaning, however many rows -----------------------------------------------------------
+
+
+@pytest.fixture
+def labels(transactional_db):
+    """A model whose rows have one value of each type, and one that points to it."""
+    with isolate_apps("tests"):
+
+        class Label(models.Model):
+            text = models.CharField(max_length=5)
+            fixed = models.CharField(max_length=5)  # char(5) in the table
+            mood = models.CharField(max_length=5)  # an enum there
+            number = models.SmallIntegerField()
+            decimal = models.DecimalField(max_digits=6, decimal_places=2)
+            moment = models.DateTimeField()
+            address = models.GenericIPAddressField()
+            bytes = models.BinaryField()
+            document = models.JSONField()
+            duration = models.DurationField()
+            boolean = models.BooleanField()
+            upper = UpperField(max_length=5)
+
+            class Meta:
+                app_label = "tests"
+                ordering = ["-text"]
+
+        class Labelled(models.Model):
+            name = models.CharField(max_length=5, unique=True)
+            label = models.ForeignKey(Label, models.CASCADE)
+            objects = BulkUpsertManager()
+
+            class Meta:
+                app_label = "tests"
+
+        with connection.schema_editor() as editor:
+            editor.create_model(Label)
+            editor.create_model(Labelled)
+            editor.execute(
+                "CREATE TYPE bulk_mood AS ENUM ('ok', 'bad');"
+                "ALTER TABLE tests_label ALTER fixed TYPE char(5), "
+                "ALTER mood TYPE bulk_mood USING mood::bulk_mood"
+            )
+        Label.objects.create(
+            text="x", fixed="x", mood="ok", number=7, decimal="1.50",
+            moment=datetime.datetime(2026, 1, 2, 3, tzinfo=datetime.timezone.utc),
+            address="10.0.0.1", bytes=b"abc", document=5, boolean=True,
+            duration=datetime.timedelta(hours=1), upper="x",
+        )  # fmt: skip
+        yield Labelled
+        with connection.schema_editor() as editor:
+            editor.delete_model(Labelled)
+            editor.delete_model(Label)
+            editor.execute("DROP TYPE bulk_mood")
+
+
+#: What a row gives, of which field, and whether a row has it.
+GIVEN = [
+    ("text", "x", True), ("text", "x ", False), ("text", "X", False), ("text", "x" * 500, False),
+    ("fixed", "x", True), ("fixed", "y", False), ("mood", "ok", True), ("mood", "bad", False),
+    ("mood", "none", False), ("number", 7, True), ("number", "07", True), ("number", 8, False),
+    ("number", "x", False), ("number", 10**9, False), ("decimal", "1.5", True),
+    ("decimal", "1.504", False), ("decimal", "1.499", False), ("decimal", "1e400", False),
+    ("moment", "2026-01-02T03:00:00Z", True), ("moment", "2026-01-02 04:00+01:00", True),
+    ("moment", "2026-01-01 21:00", True), ("moment", "today", False),
+    ("address", "10.0.0.1", True), ("address", "10.0.0.2", False), ("address", "ten", False),
+    ("document", 5, True), ("document", 6, False), ("duration", "01:00:00", True),
+    ("duration", "1", False), ("boolean", "True", True), ("upper", "x", True),
+    ("upper", "y", False), ("bytes", b"abc", True), ("bytes", b"abd", False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.filterwarnings("ignore:DateTimeField")
+def test_roads_agree(labels, kind, strategy, inside):
+    """A value finds the same key, or has the same error, whichever way its row travels."""
+    objects = labels.objects
+    for field, item, found in GIVEN:
+        text = f"\\x{item.hex()}" if kind == "file" and isinstance(item, bytes) else item
+        some = [{"name": "a", f"label__{field}": text}]
+
+        def outcome(strategy, some=some):
+            objects.all().delete()
+            with transaction.atomic() if inside else nullcontext():
+                try:
+                    objects.bulk_upsert(
+                        given(kind, some), unique_fields=["name"], strategy=strategy
+                    )
+                except RowValueError as error:
+                    assert not objects.exists()  # and the transaction is usable
+                    return error.index, error.field, error.line
+                return objects.get().label_id
+
+        got = outcome(strategy)
+        assert got == outcome("copy"), (field, item)
+        assert isinstance(got, int) if found else got[:2] == (0, f"label__{field}"), (field, item)
+        result = objects.bulk_upsert(given(kind, some), unique_fields=["name"], on_error="collect")
+        rejected = [each.field for each in result.rejected]
+        assert rejected == [f"label__{field}"] * (not found), (field, item)
+
+
+def test_documents_of_long_files(labels):
+    """Of rows that are read, and of rows that are sent as they stand, JSON means the same."""
+    some = [{"name": f"{n}", "label__document": 5 if n % 100 else 6} for n in range(6_000)]
+    result = labels.objects.bulk_upsert(
+        given("file", some), unique_fields=["name"], on_error="collect"
+    )
+    assert [each.index for each in result.rejected] == list(range(0, 6_000, 100))
+    assert {each.value for each in result.rejected} == {"6"}
+
+
+@isolate_apps("tests")
+def test_a_key_that_is_null(strategy, kind):
+    """A row that has the value, and no key, is none that can be pointed to."""
+
+    class Numbered(models.Model):
+        name = models.CharField(max_length=5)
+        number = models.IntegerField(unique=True, null=True)
+
+        class Meta:
+            app_label = "tests"
+
+    class Pointing(models.Model):
+        key = models.IntegerField(unique=True)
+        to = models.ForeignKey(Numbered, models.CASCADE, to_field="number", null=True)
+        objects = BulkUpsertManager()
+
+        class Meta:
+            app_label = "tests"
+
+    with connection.schema_editor() as editor:
+        editor.create_model(Numbered)
+        editor.create_model(Pointing)
+    Numbered.objects.create(name="x")
+    with pytest.raises(RowValueError, match=r"row 0\b.*no row of tests.Numbered has this name"):
+        Pointing.objects.bulk_upsert(
+            given(kind, [{"key": 1, "to__name": "x"}]), unique_fields=["key"], strategy=strategy
+        )
+
+
+def test_a_manager_that_gives_rows_several_times(strategy, kind, monkeypatch):
+    """One key is one, however often a joining manager gives it; and of no rows there is none."""
+    country = Country.objects.create(code="DE")
+    City.objects.bulk_create(City(name=f"B{n}", country=country) for n in range(3))
+
+    class Visited(models.Manager):
+        def get_queryset(self):
+            return super().get_queryset().filter(city__pk__gt=0)
+
+    manager = Visited()
+    manager.model = Country
+    monkeypatch.setattr(Country._meta, "base_manager", manager)
+    some = [{"name": "Berlin", "country__code": "DE"}]
+    City.objects.bulk_upsert(given(kind, some), unique_fields=["name"], strategy=strategy)
+    assert City.objects.get(name="Berlin").country_id == country.pk
+    manager.get_queryset = lambda: models.QuerySet(Country).none()
+    with pytest.raises(RowValueError, match=r"no row of tests\.Country has this code: 'DE'"):
+        City.objects.bulk_upsert(given(kind, some), unique_fields=["name"], strategy=strategy)
+
+
+def test_the_first_row_is_told(codes, kind, strategy):
+    """Whichever column, and whatever is wrong with its value."""
+    Country.objects.filter(code__in=CODES[:2]).update(name="same")
+    Country.objects.filter(code=CODES[2]).update(name="one")
+    some = [{"name": f"C{n}", "by_code__name": "one", "country__code": CODES[3]} for n in range(6)]
+    some[1]["country__code"] = "??"
+    some[3]["by_code__name"] = "none"
+    some[2]["by_code__name"] = "same"
+    words = {"unique_fields": ["name"], "strategy": strategy}
+    if strategy == "copy":
+        with pytest.raises(RowValueError, match=r"row 1\b.*'country__code'.*'\?\?'"):
+            City.objects.bulk_upsert(given(kind, some), **words)
+    some[1]["country__code"] = CODES[3]
+    with pytest.raises(RowValueError, match=r"row 2\b.*'by_code__name'.*several"):
+        City.objects.bulk_upsert(given(kind, some), **words)
+    some[2]["by_code__name"] = "y" * 5_000
+    with pytest.raises(RowValueError, match=r"row 2\b.*: 'y{60}\.\.' and 'none'$"):
+        City.objects.bulk_upsert(given(kind, some), **words)

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..errors import RowValueError
 from ..relations import StagingRelation
-from ..relations.found import several, unknown, unknown_values
+from ..relations.found import keyless, keyless_values
 from ..statements.screens import removal
 
 #: Values without a key that an error lists.
@@ -19,18 +19,17 @@ def check_keys(cursor: Any, staging: StagingRelation) -> None:
     Raises:
         RowValueError: The first row that has none, with all such values, or may have several.
     """
-    fans_out = staging.find_keys()
+    staging.find_keys()
+    errors: list[RowValueError] = []
     for slot, finder in staging.coded.items():
-        if fans_out:
-            several(staging.name, slot).execute(cursor)
-            row = cursor.fetchone()
-            if row is not None:
-                raise finder.several(row[0])
-        unknown_values(staging.name, slot, VALUES_SHOWN).execute(cursor)
-        rows = cursor.fetchall()
-        if rows:
-            index, _, count = rows[0]
-            raise finder.unknown(index, [row[1] for row in rows], count)
+        keyless_values(staging.name, slot, VALUES_SHOWN).execute(cursor)
+        found = cursor.fetchall()
+        if found:
+            index, _, several, count = found[0]
+            shown = [value for _, value, many, _ in found if not many]
+            errors.append(finder.several(index) if several else finder.unknown(index, shown, count))
+    if errors:
+        raise min(errors, key=lambda error: error.index)
 
 
 def take_keyless(cursor: Any, staging: StagingRelation) -> list[tuple[RowValueError, Any]]:
@@ -39,15 +38,14 @@ def take_keyless(cursor: Any, staging: StagingRelation) -> list[tuple[RowValueEr
     Returns:
         The errors of these rows, each with the value.
     """
-    fans_out = staging.find_keys()
+    staging.find_keys()
     taken: list[tuple[RowValueError, Any]] = []
     for slot, finder in staging.coded.items():
-        bad: list[tuple[RowValueError, Any]] = []
-        if fans_out:
-            several(staging.name, slot).execute(cursor)
-            bad = [(finder.several(index), given) for index, given in cursor.fetchall()]
-        unknown(staging.name, slot).execute(cursor)
-        bad += [(finder.unknown(index, [given], 1), given) for index, given in cursor.fetchall()]
+        keyless(staging.name, slot).execute(cursor)
+        bad = [
+            (finder.several(index) if several else finder.unknown(index, [value], 1), value)
+            for index, value, several in cursor.fetchall()
+        ]
         if bad:
             removal(staging.name, [error.index for error, _ in bad]).execute(cursor)
         taken += bad

@@ -98,7 +98,8 @@ class Reader:
         missing: The columns that an insert needs and nothing gives.
         lent: The columns that the rows don't give, so that a stored row keeps its own.
         finders: What finds the keys of foreign keys that rows give by another field.
-        coded: Those of ``finders`` whose columns hold what the rows give, for a join to find keys.
+        coded: Those, where the columns hold what the rows give, for a join to find the keys; else
+            none.
         asked: Which of ``carried`` are of fields that are asked for their values.
         operation: The method that reads the rows.
         pattern: The index of the row by which all are read.
@@ -142,7 +143,7 @@ class Reader:
         Not where a field is asked for its value, of an object that should hold the key.
         """
         if not self.asked:
-            self.coded = {column: each for column, each in self.finders.items() if each.joins}
+            self.coded = self.finders
 
     def _related_keys(self, names: Iterable[Named]) -> None:
         """Settle what finds keys by what the rows name."""
@@ -157,10 +158,9 @@ class Reader:
         Raises:
             RowValueError: A key can't be found.
         """
-        finder = self.finders.get(column)
-        if finder is None:
+        if column not in self.finders or column in self.coded:
             return values
-        return (finder.read if column in self.coded else finder.keys)(values, start)
+        return self.finders[column].keys(values, start)
 
     #: Takes a column, a chunk's start, the offset there, and an expression that a row holds;
     #: None: expressions are values like any.

@@ -23,7 +23,7 @@ def with_keys(
         "SELECT bu_s.ord, {columns} FROM {loaded} AS bu_s {joins}",
         columns=comma(_columns(slots, coded)),
         loaded=loaded,
-        joins=join(" ", [_joined(slot, finder) for slot, finder in coded.items()]),
+        joins=join(" ", [_joined(loaded, slot, finder) for slot, finder in coded.items()]),
     )
 
 
@@ -33,31 +33,39 @@ def _columns(slots: Sequence[Slot], coded: Mapping[Slot, RelatedKeys]) -> Iterat
             key = slot.typed(compose("{found}.key", found=slot.code))
             yield compose("{key} AS {alias}", key=key, alias=slot.alias)
             yield compose("{value} AS {code}", value=slot.of("bu_s"), code=slot.code)
+            yield compose("{found}.several AS {mark}", found=slot.code, mark=slot.several)
         else:
             yield slot.of("bu_s")
 
 
-def _joined(slot: Slot, finder: RelatedKeys) -> Fragment:
+def _joined(loaded: Fragment, slot: Slot, finder: RelatedKeys) -> Fragment:
+    values = compose("SELECT {alias} FROM {loaded}", alias=slot.alias, loaded=loaded)
     return compose(
-        "LEFT JOIN ({query}) AS {found} (value, key) ON {found}.value = {given}",
-        query=finder.query(),
+        "LEFT JOIN ({keys}) AS {found} ON {found}.value = {given}",
+        keys=finder.found(values),
         found=slot.code,
         given=slot.of("bu_s"),
     )
 
 
-def unknown(name: Fragment, slot: Slot) -> Fragment:
-    """Return: the positions of staged rows whose value no row has, and the value."""
+def keyless(name: Fragment, slot: Slot) -> Fragment:
+    """Return: the positions of staged rows without a sure key, the value, and if several have it.
+
+    Args:
+        name: The staging table's name.
+        slot: The column.
+    """
     return compose(
-        "SELECT ord, {code} FROM {name} WHERE {alias} IS NULL AND {code} IS NOT NULL ORDER BY ord",
+        "SELECT ord, {code}::text AS code, coalesce({several}, false) AS several FROM {name} "
+        "WHERE {code} IS NOT NULL AND {several} IS DISTINCT FROM false",
         code=slot.code,
+        several=slot.several,
         name=name,
-        alias=slot.alias,
     )
 
 
-def unknown_values(name: Fragment, slot: Slot, most: int) -> Fragment:
-    """Return: the first of the values that no row has, with their first rows; how many there are.
+def keyless_values(name: Fragment, slot: Slot, most: int) -> Fragment:
+    """Return the first of these values, in the order of their first rows: how many there are, too.
 
     Args:
         name: The staging table's name.
@@ -65,20 +73,8 @@ def unknown_values(name: Fragment, slot: Slot, most: int) -> Fragment:
         most: How many values.
     """
     return compose(
-        "SELECT min(ord), {code}, count(*) OVER () FROM ({unknown}) AS bu_u GROUP BY {code} "
-        "ORDER BY 1 LIMIT {most}",
-        code=slot.code,
-        unknown=unknown(name, slot),
+        "SELECT min(ord), code, several, count(*) OVER (PARTITION BY several) "
+        "FROM ({keyless}) AS bu_u GROUP BY code, several ORDER BY 1 LIMIT {most}",
+        keyless=keyless(name, slot),
         most=value(most),
-    )
-
-
-def several(name: Fragment, slot: Slot) -> Fragment:
-    """Return: the positions of staged rows whose value several rows have, and the value."""
-    return compose(
-        "SELECT ord, {code} FROM {name} WHERE {code} IS NOT NULL GROUP BY ord, {code} "
-        "HAVING count(DISTINCT {alias}) > 1 ORDER BY ord",
-        code=slot.code,
-        name=name,
-        alias=slot.alias,
     )

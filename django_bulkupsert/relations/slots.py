@@ -33,6 +33,11 @@ class Slot:
         return identifier(f"{self.alias.text.strip(chr(34))}v")
 
     @cached_property
+    def several(self) -> Fragment:
+        """What tells, beside the slot, whether several rows have such a value."""
+        return identifier(f"{self.alias.text.strip(chr(34))}s")
+
+    @cached_property
     def hole(self) -> Hole:
         """What stands in a statement for the slot's values."""
         return Hole(self.alias.text)

@@ -178,21 +178,15 @@ class StagingRelation(Relation):
                     flag=slot.flag,
                 ).execute(self.cursor)
 
-    def find_keys(self) -> bool:
+    def find_keys(self) -> None:
         """Put keys into the place of the values that rows know them by, with one join.
 
-        The values stay beside them. A value that no row has gets no key.
-
-        Returns:
-            Whether there are more rows now: one whose value several have stands there as often.
+        The values stay beside them. A value that no row has gets no key, and one that several have
+        is marked.
         """
         loaded = self.name
-        compose("SELECT count(*) FROM {name}", name=loaded).execute(self.cursor)
-        (count,) = self.cursor.fetchone()
         self._create(with_keys(loaded, self.slots, self.coded))
-        fans_out: bool = self.cursor.rowcount > count
         compose("DROP TABLE {name}", name=loaded).execute(self.cursor)
-        return fans_out
 
     def finish(self, key: Sequence[Column]) -> None:
         """Make the table ready to be read, when all of its rows are there."""
@@ -255,6 +249,9 @@ class StagingRelation(Relation):
 def _typed(slot: Slot, column: Column) -> Fragment:
     if slot.is_flag:
         return raw("true")
+    is_looked_for = column is not slot.column and not hasattr(column.field, "base_field")
+    if is_looked_for:  # the very type, without its length: nothing is cut or rounded
+        return compose("(array_append(NULL, {stored}))[1]", stored=column.stored)
     return column.stored if column.fits else column.cast(column.stored)
 
 

@@ -167,7 +167,7 @@ def losers(over: Inserted, name: Fragment) -> Fragment:
 def texts(name: Fragment, alias: Fragment, ordinals: Sequence[int]) -> Fragment:
     """Return: position and text of a column of staged rows."""
     return compose(
-        "SELECT ord, {alias}::text FROM {name} WHERE ord = ANY({ordinals})",
+        "SELECT ord, {alias}::text FROM {name} WHERE ord = ANY(({ordinals})::bigint[])",
         alias=alias,
         name=name,
         ordinals=value(list(ordinals)),
@@ -177,7 +177,7 @@ def texts(name: Fragment, alias: Fragment, ordinals: Sequence[int]) -> Fragment:
 def removal(name: Fragment, ordinals: Sequence[int]) -> Fragment:
     """Return the statement that takes rows out of a staging table."""
     return compose(
-        "DELETE FROM {name} WHERE ord = ANY({ordinals})",
+        "DELETE FROM {name} WHERE ord = ANY(({ordinals})::bigint[])",
         name=name,
         ordinals=value(list(ordinals)),
     )
