@@ -86,6 +86,7 @@ class DuplicateKeysError(BulkUpsertError, IntegrityError):
         fields: The names of the key's fields.
         keys: Up to ten of the keys, each as the tuple of its parts in PostgreSQL's text form.
         indexes: For each of ``keys``, the positions (from 0) of its rows in the input.
+        lines: For each of ``keys``, the lines of its rows, where they are those of a file; or None.
         more: Whether there are further ones.
         choice: Whether it can be said which of a key's rows counts.
     """
@@ -98,13 +99,15 @@ class DuplicateKeysError(BulkUpsertError, IntegrityError):
         *,
         more: bool = False,
         choice: bool = True,
+        lines: Sequence[tuple[int, ...]] | None = None,
     ) -> None:
         advice = "pass each key once"
         if choice:
             advice += ", or say which of its rows counts: duplicates='first' or 'last'"
         shown = "; ".join(
-            f"({', '.join(fields)}) = ({', '.join(key)}) in rows {listing(rows)}"
-            for key, rows in zip(keys, indexes, strict=True)
+            f"({', '.join(fields)}) = ({', '.join(key)}) in {'lines' if lines else 'rows'} "
+            f"{listing(places)}"
+            for key, places in zip(keys, lines or indexes, strict=True)
         )
         super().__init__(
             "the input holds the same key more than once: "
@@ -113,11 +116,12 @@ class DuplicateKeysError(BulkUpsertError, IntegrityError):
         self.fields = tuple(fields)
         self.keys = list(keys)
         self.indexes = list(indexes)
+        self.lines = None if lines is None else list(lines)
         self.more = more
         self.choice = choice
 
     def __reduce__(self) -> tuple[Any, ...]:
-        rebuild = partial(type(self), more=self.more, choice=self.choice)
+        rebuild = partial(type(self), more=self.more, choice=self.choice, lines=self.lines)
         return rebuild, (self.fields, self.keys, self.indexes)
 
 

@@ -75,7 +75,8 @@ class Rejected:
         index: The row's position in the input, from 0.
         field: The name of the field at fault, or None where the row as a whole is.
         value: The value that the row gives for it, as far as it is known; once sent, as text.
-        message: What is wrong; it holds no value, unless a validator of yours puts it there.
+        message: What is wrong; it holds no value, but for one that names no row of another model
+            (``country__code``), and what a validator of yours puts there.
         sqlstate: The server's code of the error (manual: "PostgreSQL Error Codes"); None, if the
             row never came there.
         line: Of a row of a file, the line on which it begins, from 1; else None.

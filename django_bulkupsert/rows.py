@@ -17,7 +17,7 @@ from .csvs import CsvRows
 from .csvs.source import CsvSource
 from .csvs.verbatim import VerbatimBlock
 from .encode import Fault, Texts
-from .errors import RowError, RowFieldsError, RowTypeError, RowValueError
+from .errors import DuplicateKeysError, RowError, RowFieldsError, RowTypeError, RowValueError
 from .fields import DatabaseDefault, Field
 from .names import Model, Named, pk_fields
 from .readers import InstanceReader, Reader, reader_of
@@ -174,9 +174,18 @@ def told_by_line(source: Source) -> Iterator[None]:
 
     Raises:
         RowError: With the line, where rows are those of a file.
+        DuplicateKeysError: The same.
     """
     try:
         yield
+    except DuplicateKeysError as error:
+        lines = [tuple(source.line(index) or 0 for index in some) for some in error.indexes]
+        if not all(map(all, lines)):
+            raise
+        raise DuplicateKeysError(
+            error.fields, error.keys, error.indexes, more=error.more, choice=error.choice,
+            lines=lines,
+        ) from error  # fmt: skip
     except RowError as error:
         line = source.line(error.index)
         if line is None:

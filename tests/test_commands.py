@@ -213,7 +213,9 @@ REFUSED = [
     (["tests.Prodct", "x"], "there is no model 'tests.Prodct'; did you mean tests.Product"),
     (["what", "x"], "there is no model 'what'; a model is named as app.Model"),
     (["tests.Product", "x", "--database", "y"], "there is no database alias 'y'; the settings"),
-    (["tests.Product", "FILE", "--map", "sku"], "--map is written as NAME=VALUE, not 'sku'"),
+    (["tests.Product", "FILE", "--map", "sku"], "--map is written as HEADER=FIELD, not 'sku'"),
+    (["tests.Product", "FILE", "--delimiter", ";", "--unique", "sku"],
+     "--delimiter ',' parts them"),
     (["tests.Product", "FILE", "--map", "Sku=sku"], "--map names 'Sku', not in the header"),
     (["tests.Product", "FILE", "--unique", "name"], "--unique"),
     (["tests.Product", "FILE", "--unique", "skuu"], "--unique: 'skuu' is no field of"),
@@ -1125,8 +1127,8 @@ def test_rejects_of_the_server(file, tmp_path):
     error, _ = rejecting(file("sku,name,stock\nA,,1\nB,x,2\nB,x,3\n"), out, "--validate")
     assert error.startswith("3 rows were rejected")
     assert [line.split(",")[1] for line in out.read_text().splitlines()[1:]] == [
-        "name: This field cannot be blank.", "the same (sku) in rows 1 and 2",
-        "the same (sku) in rows 1 and 2",
+        "name: This field cannot be blank.", "the same (sku) in lines 3 and 4",
+        "the same (sku) in lines 3 and 4",
     ]  # fmt: skip
 
 

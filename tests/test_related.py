@@ -313,7 +313,7 @@ def test_a_key_that_is_found(kind, strategy):
         (f"C{n}", f"M{n}") for n in range(4)
     }
     twice = [*some, {"city__name": "C1", "name": "M9"}]
-    with pytest.raises(DuplicateKeysError, match=r"rows 1 and 4"):
+    with pytest.raises(DuplicateKeysError, match=r"(rows 1 and 4|lines 3 and 6);"):
         Mayor.objects.bulk_upsert(given(kind, twice), strategy=strategy)
     last = Mayor.objects.bulk_upsert(given(kind, twice), strategy=strategy, duplicates="last")
     assert counts(last) == (0, 1, 3, 1)
@@ -658,3 +658,23 @@ def test_the_first_row_is_told(codes, kind, strategy):
     some[2]["by_code__name"] = "y" * 5_000
     with pytest.raises(RowValueError, match=r"row 2\b.*: 'y{60}\.\.' and 'none'$"):
         City.objects.bulk_upsert(given(kind, some), **words)
+
+
+def test_mappings_with_different_keys(codes):
+    """mixed_keys takes them beside mappings that give the key itself."""
+    first = Country.objects.get(code=CODES[0])
+    some = [
+        {"name": "A", "country__code": CODES[1]},
+        {"name": "B", "country": first.pk},
+        {"name": "C"},
+        {"name": "D", "country_id": first.pk},
+        {"name": "E", "country__code": CODES[2]},
+    ]
+    result = City.objects.bulk_upsert(some, unique_fields=["name"], mixed_keys=True)
+    assert counts(result) == (5, 0, 0, 0)
+    assert list(City.objects.order_by("name").values_list("country__code", flat=True)) == [
+        CODES[1], CODES[0], None, CODES[0], CODES[2],
+    ]  # fmt: skip
+    some[4]["country__code"] = "??"
+    with pytest.raises(RowValueError, match=r"^row 4, field 'country__code': no row .*'\?\?'"):
+        City.objects.bulk_upsert(some, unique_fields=["name"], mixed_keys=True)

@@ -83,6 +83,20 @@ def test_a_file_that_is_none():
     assert upload(RequestFactory().get("/upload")).status_code == 405
 
 
+def test_no_file():
+    """A form without one, and an empty one, are no upload of no rows."""
+    empty = SimpleUploadedFile("a.csv", b"", "text/csv")
+    factory = RequestFactory()
+    for request, message in (
+        (factory.post("/upload", {"other": "x"}), "the form has no file; its field is 'file'"),
+        (factory.post("/upload", {"file": empty}), "the file is empty"),
+        (factory.generic("POST", "/upload", CONTENT_TYPE="text/csv"), "the file is empty"),
+    ):
+        response = upload(request)
+        assert response.status_code == 400
+        assert message in json.loads(response.content)["error"]
+
+
 def test_large_uploads_are_streamed():
     """The body is read as it is needed, not held."""
     text = HEADER.encode() + b"".join(

@@ -30,12 +30,15 @@ def fields_in(model: Model, given: list[str] | None) -> list[str] | None:
     ]
 
 
-def pairs_in(given: list[str] | None, option: str, *, last: bool) -> list[tuple[str, str]]:
-    """Return the pairs of an option that is written ``NAME=VALUE``.
+def pairs_in(
+    given: list[str] | None, option: str, form: str, *, last: bool
+) -> list[tuple[str, str]]:
+    """Return the pairs of an option that is written with a ``=``.
 
     Args:
         given: What was given.
         option: The option's name.
+        form: How it is written.
         last: Whether it is the last ``=`` that counts, since the name may have one; or the first.
 
     Raises:
@@ -43,9 +46,7 @@ def pairs_in(given: list[str] | None, option: str, *, last: bool) -> list[tuple[
     """
     for each in given or ():
         if "=" not in each:
-            raise CommandError(
-                f"{option} is written as NAME=VALUE, not {each!r}", returncode=REFUSED
-            )
+            raise CommandError(f"{option} is written as {form}, not {each!r}", returncode=REFUSED)
     parts = (each.rpartition("=") if last else each.partition("=") for each in given or ())
     return [(name, text) for name, _, text in parts]
 

@@ -23,6 +23,7 @@ REJECTS, REFUSED, INTERRUPTED = 1, 2, 130
 _FLAGS = (
     (r"\bcolumns= says\b", "--map says"),
     (r"^columns(?=:| names)", "--map"),
+    (r"\bdelimiter=(?=')", "--delimiter "),
     (r"\bignore_extra=True\b", "--ignore-extra"),
     (r"\bignore_conflicts(=True)?", "--ignore-conflicts"),
     (r"\bduplicates='first' or 'last'", "--duplicates first or last"),

@@ -55,7 +55,10 @@ class Sample:
         """Return it as lines of text."""
         if not (self.updated or self.created):
             return []
-        lines = [f"\nSome of the first {self.looked_at:,} rows:"]
+        rows = (
+            "The first row" if self.looked_at == 1 else f"Some of the first {self.looked_at:,} rows"
+        )
+        lines = [f"\n{rows}:"]
         for key, changes in self.updated:
             lines.append(f"~ {_key(key)}")
             lines += [

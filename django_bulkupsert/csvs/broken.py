@@ -40,3 +40,28 @@ def reason_of(error: Exception) -> str:
     if is_open(error):
         return "a quote that is opened in this row is never closed"
     return str(error)
+
+
+class Broken(list[str]):
+    """A row that is no CSV: of no values."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__()
+        self.reason = reason
+        self.text = text
+
+    def __bool__(self) -> bool:
+        return True  # or it would be a blank line
+
+
+def may_go_on(text: str, quote: str, delimiter: str) -> bool:
+    """Whether a broken row is the start of one, if some of its quotes should be doubled.
+
+    Then a value is still open at its end, and a quote that follows may be what closes it.
+    """
+    is_open = False
+    for part in text.replace(quote * 2, "").split(delimiter):
+        opens = part.startswith(quote) and not is_open
+        ends = part.endswith(quote) and not (opens and part == quote)
+        is_open = (is_open or opens) and not ends
+    return is_open

@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import CsvError, RowFieldsError, listing
 from ..sources import Source, Walk
 from . import CsvBlock, CsvHeader, CsvRows
-from .broken import ENDLESS, UNREADABLE, is_open, is_stray, reason_of
+from .broken import ENDLESS, UNREADABLE, Broken, is_open, is_stray, may_go_on, reason_of
 from .lines import runs_no_code
 from .verbatim import Verbatim, VerbatimBlock, joined
 
@@ -50,6 +50,7 @@ class CsvSource(Source):
         self._opened = ExitStack()
         self._text: list[str] = []  # the lines of the row at hand, if rows are sifted
         self._doubt: CsvError | None = None  # whether the rows end where they seem to
+        self._ragged: RowFieldsError | None = None  # what is wrong with the next row
         # Where a row does not begin on the line after the one before began: its index, its line.
         self._places, self._starts = array("q"), array("q")
         # The header is no row, and a row's line is 2 ahead of it.
@@ -80,23 +81,25 @@ class CsvSource(Source):
             self.names, columns, rows.ignore_extra, rows.null, rows.delimiter, rows.quotechar
         )
 
-    def _checked(self) -> Iterator[list[str] | _Broken]:
+    def _checked(self) -> Iterator[list[str] | Broken]:
         """Give the header and the rows; blank lines are none."""
         reader = self._reader
         try:
             while True:
-                record: list[str] | _Broken | None
+                record: list[str] | Broken | None
                 try:
                     record = next(reader, None)
                 except csv.Error as error:
                     if self._index < 0 or not self._is_one_line(error):
                         raise
-                    record = _Broken(reason_of(error), self._text[0].rstrip("\r\n"))
+                    record = Broken(reason_of(error), self._text[0].rstrip("\r\n"))
                 if record is None:
                     break
                 if self._doubt is not None and self._quote in "".join(self._text):
                     raise self._doubt
-                if isinstance(record, _Broken) and self._may_go_on(record.text):
+                if isinstance(record, Broken) and may_go_on(
+                    record.text, self._quote, self._delimiter
+                ):
                     self._doubt = CsvError(self._read, f"{record.reason}; {ENDLESS}")
                 self._text.clear()
                 start, self._line = self._line + 1, self._read
@@ -137,18 +140,6 @@ class CsvSource(Source):
             and self._text[0].count(self._quote) % 2 == 0
         )
 
-    def _may_go_on(self, text: str) -> bool:
-        """Whether a broken row is the start of one, if some of its quotes should be doubled.
-
-        Then a value is still open at its end, and a quote that follows may be what closes it.
-        """
-        quote, is_open = self._quote, False
-        for part in text.replace(quote * 2, "").split(self._delimiter):
-            opens = part.startswith(quote) and not is_open
-            ends = part.endswith(quote) and not (opens and part == quote)
-            is_open = (is_open or opens) and not ends
-        return is_open
-
     def _noted(self, lines: Iterable[str]) -> Iterator[str]:
         for line in lines:
             self._text.append(line)
@@ -158,7 +149,7 @@ class CsvSource(Source):
         """Give each row that is left: its index, and its values, however many; or its text."""
         while records := self._walk.pull(BLOCK_ROWS):
             for index, record in enumerate(records, self._pulled):
-                yield index, [record.text] if isinstance(record, _Broken) else record
+                yield index, [record.text] if isinstance(record, Broken) else record
             self._pulled += len(records)
 
     def _header(self) -> tuple[str, ...]:
@@ -178,8 +169,11 @@ class CsvSource(Source):
 
         Raises:
             RowFieldsError: A row has more values than the header, or fewer; unless rows are sifted.
+                Those before it are given first.
             CsvError: The file can't be read.
         """
+        if self._ragged is not None:
+            raise self._ragged
         if self.verbatim is not None and most is not None:
             block = self._as_they_stand(self.verbatim, most)
             if block is not None:
@@ -194,11 +188,15 @@ class CsvSource(Source):
                 if len(record) == wanted:
                     continue
                 reason = f"{len(record)} values, where the header names {wanted}"
-                if isinstance(record, _Broken):
+                if isinstance(record, Broken):
                     reason = record.reason
                 error = RowFieldsError(self._pulled + offset, None, reason)
-                if not self.sifts:
+                if not self.sifts and not offset:
                     raise error
+                if not self.sifts:
+                    self._ragged, self.is_done = error, False
+                    del records[offset:]
+                    break
                 self.dropped[offset] = error
             records = [each for at, each in enumerate(records) if at not in self.dropped]
         self._pulled += len(records) + len(self.dropped)
@@ -285,15 +283,3 @@ class CsvSource(Source):
     def close(self) -> None:
         """Let go of what was opened."""
         self._opened.close()
-
-
-class _Broken(list[str]):
-    """A row that is no CSV: of no values."""
-
-    def __init__(self, reason: str, text: str) -> None:
-        super().__init__()
-        self.reason = reason
-        self.text = text
-
-    def __bool__(self) -> bool:
-        return True  # or it would be a blank line

@@ -12,7 +12,7 @@ from ..arrow import refuse_table
 from ..csvs import refuse_file
 from ..errors import OptionError, RowTypeError, counted_in, listing
 from ..fields import Field, is_clock
-from ..names import Model, resolve_all
+from ..names import Model, named_all, resolve_all
 from ..plans.options import UpsertOptions
 from ..plans.upsert import UpsertPlan
 from ..readers import reader_of
@@ -39,22 +39,24 @@ def run(
         raise OptionError("mixed_keys is for rows that are mappings, and fields= for sequences")
     refuse_table(rows, "mixed_keys is for rows that are mappings")
     refuse_file(rows, "mixed_keys is for rows that are mappings")
-    groups: dict[frozenset[Field], list[int]] = {}
-    named: dict[frozenset[Any], dict[str, Field]] = {}
+    groups: dict[frozenset[str], list[int]] = {}
+    fields: dict[frozenset[str], frozenset[Field]] = {}
+    named: dict[frozenset[Any], dict[str, str]] = {}
     held: list[dict[str, Any]] = []
     for index, row in enumerate(rows):
         if not isinstance(row, Mapping):
             raise RowTypeError(index, None, f"{described(row)}, where mixed_keys takes mappings")
         keys = frozenset(row)
         if keys not in named:
-            fields = resolve_all(plan.model, list(row), "rows")
-            named[keys] = dict(zip(row, fields, strict=True))
-        names = named[keys]  # "country" and "country_id" are one
-        held.append({names[key].name: item for key, item in row.items()})
+            found = named_all(plan.model, list(row))
+            named[keys] = {key: each.label for key, each in zip(row, found, strict=True)}
+            fields[frozenset(named[keys].values())] = frozenset(each.field for each in found)
+        names = named[keys]  # "country" and "country_id" are one, and "country__code" is another
+        held.append({names[key]: item for key, item in row.items()})
         groups.setdefault(frozenset(names.values()), []).append(index)
-    _check_given(plan, groups)
+    _check_given(plan, fields.values())
     plans = {
-        given: _planned(plan, _narrowed(plan.model, options, given), held[first], first)
+        given: _planned(plan, _narrowed(plan.model, options, fields[given]), held[first], first)
         for given, (first, *_) in groups.items()
     }
 

@@ -85,12 +85,17 @@ class ScreeningCall(UpsertCall):
             upsert.execute(cursor, duplicates(upsert, KEYS_AT_A_TIME))
             found = [ordinals for ordinals, *_ in cursor.fetchall()]
             for ordinals in found:
-                places = listing(self.place(each) for each in ordinals)
-                why = Why(None, f"the same ({names}) in rows {places}", "23505")
+                why = Why(None, f"the same ({names}) in {self._places(ordinals)}", "23505")
                 self.take_out(cursor, staging, ordinals, why)
             some, left = some or bool(found), len(found) == KEYS_AT_A_TIME
         self.seen.distinct = True
         return some
+
+    def _places(self, ordinals: Sequence[int]) -> str:
+        """Say where rows stand: in which lines, where they are those of a file."""
+        indexes = [self.place(each) for each in ordinals]
+        lines = list(map(self.source.source.line, indexes))
+        return f"rows {listing(indexes)}" if None in lines else f"lines {listing(lines)}"
 
     def _choose(self, cursor: Any, staging: StagingRelation, upsert: Upsert) -> None:
         """Settle which row of a key counts, once for all parts that are written."""

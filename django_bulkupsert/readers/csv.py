@@ -18,6 +18,9 @@ from .base import Reader
 from .given import GivenReader
 from .updates import UpdateReader
 
+#: What else may stand between values, where a header seems to be one name.
+DELIMITERS = ";\t|,"
+
 
 class CsvReader(GivenReader):
     """Reads blocks of a file's rows."""
@@ -179,9 +182,13 @@ def _spellings(label: Any) -> Iterator[str]:
 def _unknown(model: Model, extra: Sequence[str], found: Sequence[Any]) -> str:
     label = model._meta.label
     if not found:
+        other = next((each for each in DELIMITERS if each in extra[0]), None)
+        hint = nearest(model, extra[0])
+        if len(extra) == 1 and other is not None:
+            hint = f"it may be that delimiter={other!r} parts them"
         return (
             f"no column is a field of {label}: {listing(map(repr, extra))}; the first line has to "
-            f"name the columns, and {nearest(model, extra[0])}"
+            f"name the columns, and {hint}"
         )
     return (
         f"{listing(map(repr, extra), 25)} of the header {'is' if len(extra) == 1 else 'are'} no "

@@ -23,6 +23,8 @@ MOST = 100
 def upload(request: HttpRequest) -> JsonResponse:
     """Upsert the airports of a file that is sent as a form's field, or as the body itself."""
     file: Any = request.FILES.get("file", request)
+    if file is request and request.content_type == "multipart/form-data":
+        return JsonResponse({"error": "the form has no file; its field is 'file'"}, status=400)
     rows: Any = CsvRows(file) if is_csv(file) else json_lines(file)
     try:
         result = Airport.objects.bulk_upsert(

@@ -65,7 +65,7 @@ class Command(BaseCommand):
             fields = exported(model, names_in(options["fields"]))
             queryset = filtered(
                 model._base_manager.using(alias),
-                pairs_in(options["filter"], "--filter", last=False),
+                pairs_in(options["filter"], "--filter", "LOOKUP=VALUE", last=False),
             )
             if path != "-" and not options["force"]:
                 self.confirm(path, options["interactive"])

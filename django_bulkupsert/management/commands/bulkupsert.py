@@ -120,7 +120,8 @@ class Command(BaseCommand):
             make = partial(
                 CsvRows,
                 columns={
-                    name: to or None for name, to in pairs_in(options["map"], "--map", last=True)
+                    name: to or None
+                    for name, to in pairs_in(options["map"], "--map", "HEADER=FIELD", last=True)
                 },
                 null=options["null"],
                 delimiter=options["delimiter"],
@@ -187,7 +188,7 @@ class Command(BaseCommand):
             return
         name = connections[alias].settings_dict["NAME"]
         asked = f"Write the rows of {file} to {label} in the database {name!r}? [y/N] "
-        self.stderr.write(asked, self.style.NOTICE, ending="")
+        self.stderr.write(asked, self.style.WARNING, ending="")
         self.stderr.flush()
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise CommandError("Nothing was written.", returncode=REFUSED)
