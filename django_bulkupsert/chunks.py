@@ -4,19 +4,35 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from .csvs.verbatim import Verbatim
 from .encode import Texts
 
+ChunkT = TypeVar("ChunkT", bound="Chunk")
+
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some rows of the input, encoded: one Texts per column that travels, in order."""
+    """Some rows of the input, encoded: one Texts per column that travels, in order.
+
+    Attributes:
+        start: The first row's number.
+        count: How many they are.
+        texts: The columns.
+        left: Their numbers, where they don't follow one another; else None.
+    """
 
     start: int
     count: int
     texts: list[Texts]
+    left: Sequence[int] | None = field(default=None, kw_only=True)
+
+    @property
+    def ordinals(self) -> Sequence[int]:
+        """The rows' numbers."""
+        return range(self.start, self.start + self.count) if self.left is None else self.left
 
     @property
     def has_cells(self) -> bool:
@@ -28,13 +44,14 @@ class Chunk:
         """How many characters the texts have."""
         return sum(len(text) for texts in self.texts for text in texts.values if text)
 
-    def part(self, low: int, high: int) -> Chunk:
+    def picked(self: ChunkT, offsets: Sequence[int]) -> ChunkT:
         """Return some of the rows, without what COPY can't carry."""
-        texts_ = [
-            Texts(held.values[low:high], held.nulls, held.escape, held.quote, sure=held.sure)
+        texts = [
+            replace(held, values=[held.values[at] for at in offsets], cells=None)
             for held in self.texts
         ]
-        return Chunk(self.start + low, high - low, texts_)
+        left = [self.ordinals[at] for at in offsets]
+        return replace(self, count=len(offsets), texts=texts, left=left)
 
 
 @dataclass(frozen=True)
@@ -64,23 +81,26 @@ class VerbatimChunk(Chunk):
         header = self.form.header
         quote = header.quotechar if header.null.isdigit() else ""  # or a number would be NULL
         between = quote + header.delimiter
-        return [f"{quote}{n}{between}{row}" for n, row in enumerate(self.rows(), self.start)]
+        return [
+            f"{quote}{n}{between}{row}" for n, row in zip(self.ordinals, self.rows(), strict=True)
+        ]
 
-    def part(self, low: int, high: int) -> VerbatimChunk:
+    def picked(self, offsets: Sequence[int]) -> VerbatimChunk:
         """Return some of the rows, without what COPY can't carry."""
-        part = super().part(low, high)
-        return VerbatimChunk(part.start, part.count, part.texts, self.records[low:high], self.form)
+        return replace(super().picked(offsets), records=[self.records[at] for at in offsets])
 
-    def value(self, offset: int, at: int) -> str | None:
-        """Return a row's value as text; ``at`` is its column's place among those that travel."""
-        order, header = self.form.order, self.form.header
+    def values(self, at: int) -> Sequence[str | None]:
+        """Return a column as texts; ``at`` is its place among those that travel."""
+        form, header = self.form, self.form.header
+        order = form.order
         if at not in order:
-            return self.texts[at - len(order)].values[offset]
-        found = csv.reader(
-            [self.records[offset]], delimiter=header.delimiter, quotechar=header.quotechar
-        )
-        text = (next(found, None) or [""])[order.index(at)]
-        return None if text == header.null and not self.form.keeps(self.form.columns[at]) else text
+            return self.texts[at - len(order)].values
+        place, column = order.index(at), form.columns[at]
+        read = csv.reader(self.records, delimiter=header.delimiter, quotechar=header.quotechar)
+        texts = [record[place] for record in read]
+        if form.keeps(column):
+            return texts
+        return [None if text == header.null else text for text in texts]
 
 
 def joined(chunks: Sequence[Chunk]) -> Chunk:
@@ -112,11 +132,11 @@ def csv_lines(rows: Sequence[str]) -> bytes:
     return "\n".join([*rows, ""]).encode()
 
 
-def csv_indexes(rows: Sequence[str], start: int) -> list[int]:
+def csv_indexes(rows: Sequence[str], ordinals: Sequence[int]) -> list[int]:
     """Return the position in the input of each line of rows, as COPY counts lines.
 
     Values may hold line ends: before the first row has ended, COPY takes another character for one.
     """
     heights = [row.count("\n") for row in rows]
     heights[:1] = [row.count("\r") for row in rows[:1]]
-    return [index for index, more in enumerate(heights, start) for _ in range(more + 1)]
+    return [n for n, more in zip(ordinals, heights, strict=True) for _ in range(more + 1)]

@@ -73,13 +73,15 @@ def session_zone(connection: Any) -> str | None:
     return zone
 
 
-def run_bare(connection: Any, cursor: Any, statement: str) -> None:
-    """Run a statement without values, past what wraps or logs the queries of Django's cursor.
+def run_bare(
+    connection: Any, cursor: Any, statement: str, params: tuple[Any, ...] | None = None
+) -> None:
+    """Run a statement past what wraps or logs the queries of Django's cursor.
 
     So a thread that is not the connection's may: to log a query Django opens another cursor.
     """
     with connection.wrap_database_errors:
-        cursor.cursor.execute(statement)
+        cursor.cursor.execute(statement, params)
 
 
 def copy_out(

@@ -19,6 +19,7 @@ from django_bulkupsert.columns import Column
 from django_bulkupsert.csvs import CsvHeader, lines, source
 from django_bulkupsert.csvs.lines import Lines
 from django_bulkupsert.csvs.verbatim import Verbatim
+from django_bulkupsert.relations import StagingRelation
 from django_bulkupsert.rows import Rows
 from tests.models import Listed, Product, Sometimes
 
@@ -575,3 +576,41 @@ def test_exported_files_are_sent(sent, tmp_path):
     assert result.total == 10
     assert sent.count == 1
     assert json.loads(json.dumps(Listed.objects.first().json)) == 1
+
+
+@pytest.mark.parametrize("version", [None, 150_000])
+@pytest.mark.parametrize("kind", ["file", "read"])
+def test_texts_that_only_the_server_knows(version, kind, monkeypatch):
+    """Of texts that it can't read, all of a column are asked for at once, where it can tell."""
+    if version:
+        monkeypatch.setattr(connection, "pg_version", version)
+    rows = [
+        {"key": n, "json": f'{{"a": [{n}, "x"]}}' if n % 3 else f"{{{n}", "document": "1"}
+        for n in range(3_000 if version is None else 300)
+    ]
+    rows[8]["document"] = "nope"
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    if kind == "read":
+        monkeypatch.setattr(Rows, "allow_verbatim", lambda self: None)
+    copies = []
+    copy = StagingRelation.copy
+    monkeypatch.setattr(
+        StagingRelation,
+        "copy",
+        lambda self, chunk, lines: copies.append(chunk.count) or copy(self, chunk, lines),
+    )
+    result = Listed.objects.bulk_upsert(
+        CsvRows(io.StringIO(out.getvalue())), unique_fields=["key"], on_error="collect"
+    )
+    bad = {8, *range(0, len(rows), 3)}
+    assert [each.index for each in result.rejected] == sorted(bad)
+    assert {each.message for each in result.rejected} == {"invalid input syntax for type json"}
+    assert {each.sqlstate for each in result.rejected} == {"22P02"}
+    assert {(each.index, each.value) for each in result.rejected} == {
+        (n, "nope" if n == 8 else f"{{{n}") for n in bad
+    }
+    assert result.created == len(rows) - len(bad) == Listed.objects.count()
+    assert (len(copies) < 20) == (version is None)

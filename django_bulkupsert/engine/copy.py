@@ -251,7 +251,7 @@ class TableSink:
         columns = [*form.sent(form.columns), *(column for column, _ in self.constants)]
         rows = chunk.rows([texts.values[0] for _, texts in self.constants])
         options = form.options([column.name for column in form.columns])
-        return SentLines(columns, csv_indexes(rows, chunk.start), csv_lines(rows), options)
+        return SentLines(columns, csv_indexes(rows, chunk.ordinals), csv_lines(rows), options)
 
     def copy(self, _chunk: Chunk, lines: list[SentLines]) -> None:
         """Send the lines of a chunk; touches nothing but the connection.

@@ -45,11 +45,17 @@ def located(
     field = labels[max(names, key=len)] if names else None
     own = match.start() == 0  # or it is a trigger's, whose message may hold anything
     kind = RowValueError if isinstance(error, DataError) else RowConstraintError
-    return kind(index, field, _reason(found, str(error), own=own))
+    return kind(index, field, reason_of(found, own=own) or str(error))
 
 
-def _reason(found: Diagnostics, otherwise: str, *, own: bool) -> str:
-    message = found.message or otherwise
+def reason_of(found: Diagnostics, *, own: bool = True) -> str:
+    """Return what the server says of a row that it can't take, without values.
+
+    Args:
+        found: The error's details.
+        own: Whether it is COPY's own.
+    """
+    message = found.message or ""
     if own and found.sqlstate in _NAMING:
         return message
     reason = without_value(message)

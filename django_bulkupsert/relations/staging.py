@@ -105,7 +105,7 @@ class StagingRelation(Relation):
         """Return a chunk as COPY wants it."""
         if isinstance(chunk, VerbatimChunk):
             return csv_lines(chunk.numbered)
-        ordinals = list(map(str, range(chunk.start, chunk.start + chunk.count)))
+        ordinals = list(map(str, chunk.ordinals))
         return copy_lines([Texts(ordinals, nulls=False, escape=False), *chunk.texts])
 
     def copy(self, chunk: Chunk, lines: bytes) -> None:
@@ -115,7 +115,7 @@ class StagingRelation(Relation):
             RowError: The server can't read a value as its column's type.
         """
         columns, options = aliases(self.slots), TEXT
-        indexes: Sequence[int] = range(chunk.start, chunk.start + chunk.count)
+        indexes = chunk.ordinals
         if isinstance(chunk, VerbatimChunk):
             carried = [slot.alias for slot in self.slots if not slot.is_flag]
             columns = chunk.form.sent(carried)
@@ -131,7 +131,7 @@ class StagingRelation(Relation):
         except (DataError, IntegrityError) as error:  # a domain has constraints of its own
             names = {slot.alias.text.strip('"'): self.label(slot) for slot in self.slots}
             if isinstance(chunk, VerbatimChunk):
-                indexes = csv_indexes(chunk.rows(), chunk.start)
+                indexes = csv_indexes(chunk.rows(), chunk.ordinals)
             fault = located(error, self.plain_name, names, indexes)
             if fault is None:
                 raise
