@@ -167,6 +167,26 @@ class Rows:
         if rows.has_nulls:
             self.nullable.update(each for each in given if each.field.null)
 
+    def first_fault(self, rows: Any, error: RowError) -> RowError:
+        """Return the error of the first bad one of some rows, which need not be the first found.
+
+        Rows are read column by column. Not looked for where a field is asked for its value, which
+        may do more than tell it.
+
+        Args:
+            rows: Rows that were pulled, and are not encoded yet.
+            error: That of one of them.
+        """
+        while error.index > self.count and not self.reader.asked:
+            before = self.source.picked(rows, range(error.index - self.count))
+            try:
+                self.encode(self.read(before))
+            except RowError as earlier:
+                error = earlier
+            else:
+                break
+        return error
+
 
 @contextmanager
 def told_by_line(source: Source) -> Iterator[None]:

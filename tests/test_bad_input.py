@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import datetime
 import decimal
+import io
 import pickle
 import uuid
 
@@ -14,7 +16,7 @@ from django.db.models import Count, F, Value
 from django.db.models.functions import Lower
 
 import django_bulkupsert
-from django_bulkupsert import RowConstraintError, RowError, RowValueError
+from django_bulkupsert import CsvRows, RowConstraintError, RowError, RowValueError
 from django_bulkupsert.errors import DuplicateKeysError, UnknownFieldError, listing
 
 from .models import Constrained, Custom, Everything, Partitioned, Product
@@ -360,3 +362,27 @@ def test_uuid_of_wrong_type(strategy):
     )
     row = Everything.objects.get()
     assert (row.key, row.uuid, row.integer, row.float) == (5, uuid.UUID(int=7), 6, 1.0)
+
+
+@pytest.mark.parametrize("count", [10, 6_000])
+@pytest.mark.parametrize("kind", ["list", "generator", "instances", "file"])
+def test_the_first_bad_row_is_told(count, kind, strategy):
+    """Whichever of its columns is wrong, and though rows are read column by column."""
+    given = [{"sku": f"S{n}", "name": "x", "stock": n, "price": 1} for n in range(count)]
+    given[count - 1]["sku"] = "x" * 99
+    given[count - 2]["name"] = "x" * 999
+    given[count - 3]["price"] = "dime"
+    given[count - 4]["stock"] = "three"
+    if kind == "file":
+        out = io.StringIO()
+        writer = csv.DictWriter(out, list(given[0]))
+        writer.writeheader()
+        writer.writerows(given)
+        given = CsvRows(io.StringIO(out.getvalue()))
+    elif kind == "instances":
+        given = [Product(**row) for row in given]
+    elif kind == "generator":
+        given = iter(given)
+    with pytest.raises(RowValueError, match=rf"row {count - 4}\b.*'stock'"):
+        Product.objects.bulk_upsert(given, unique_fields=["sku"], strategy=strategy)
+    assert not Product.objects.exists()

@@ -56,7 +56,8 @@ class Call(Sending[PlanT], Generic[PlanT, ResultT]):
         head = self.source.pull(None if asked else UNNEST_ROWS + 1)
         if not self.source.source.is_done:
             return self.staged(head)
-        chunk = self.source.encode(self.source.read(head))
+        with self.telling(head):
+            chunk = self.source.encode(self.source.read(head))
         self.take(chunk)
         self.progress.at(self.source.count)
         if asked == "values" or (asked is None and (chunk.has_cells or chunk.count == 1)):
@@ -135,7 +136,8 @@ class Call(Sending[PlanT], Generic[PlanT, ResultT]):
         source = self.source
         chunks = []
         while rows := rows or source.pull(self.chunk_rows):
-            chunk = source.encode(source.read(rows))
+            with self.telling(rows):
+                chunk = source.encode(source.read(rows))
             self.take(chunk)
             self.progress.at(source.count)
             chunks.append(chunk)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from django.db import connections, transaction
 
 from ..chunks import Chunk
-from ..errors import counted
+from ..errors import RowError, counted
 from ..plans.base import Plan
 from ..relations import CHUNK_ROWS, Loading, Sink, slots_of
 from ..rows import Rows
@@ -61,14 +61,31 @@ class Sending(Generic[PlanT]):
                     loading.send()
                 else:
                     loading.wait()
-                block = source.read(rows)
-                loading.send()
-                chunk = source.encode(block, loading.wait)
+                with self.telling(rows, loading.wait):
+                    block = source.read(rows)
+                    loading.send()
+                    chunk = source.encode(block, loading.wait)
                 self.take(chunk)
                 loading.add(chunk)  # and the connection is free
                 self.attempts.doing = f"{self.loads}, {counted(source.count)} so far"
                 self.progress.at(source.count)
                 rows = left
+
+    @contextmanager
+    def telling(self, rows: Any, pause: Callable[[], None] | None = None) -> Iterator[None]:
+        """Have an error of rows that are read and encoded be that of the first bad one.
+
+        Args:
+            rows: The rows.
+            pause: Called before they are read again.
+        """
+        try:
+            yield
+        except RowError as error:
+            if pause is not None:
+                pause()
+            found = self.source.first_fault(rows, error)
+            raise found from found.__cause__
 
     def _split(self, rows: Any) -> tuple[Any, Any]:
         """Return the rows of one chunk, and what is left of those that were pulled."""

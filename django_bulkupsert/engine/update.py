@@ -65,7 +65,8 @@ def _run(
             if not (walk.is_empty or plan.is_empty):
                 return call.run()
             while rows := source.pull(call.chunk_rows):
-                source.encode(source.read(rows))  # checked as if there were work to do
+                with call.telling(rows):
+                    source.encode(source.read(rows))  # checked as if there were work to do
                 progress.at(source.count)
         progress.done()
         return UpdateResult()
