@@ -237,9 +237,9 @@ def counted(rows: int) -> str:
 def listing(values: Iterable[object], most: int = 10, of: int = 0) -> str:
     """Return ``values``, the first ``of`` so many, as "a, b and c", cut after ``most`` of them."""
     words = [str(value) for value in values]
-    count = max(len(words), of)
-    if count > most:
-        return ", ".join(words[:most]) + f" and {count - most} more"
+    more = max(len(words), of) - len(words[:most])
+    if more:
+        return ", ".join(words[:most]) + f" and {more} more"
     if len(words) > 1:
         return ", ".join(words[:-1]) + " and " + words[-1]
     return "".join(words)

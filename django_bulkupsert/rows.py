@@ -125,12 +125,9 @@ class Rows:
                 given = values
             if column is pk:
                 self.with_pk += len(given) - given.count(None)
-            name, coded = column.field.name, reader.coded.get(column)
-            encode = column.encode
-            if coded is not None:
-                name, encode = coded.named.label, coded.leaf.encode
+            name, sent = reader.sent(column)
             try:
-                encoded = encode(given, aside and partial(aside, column, start), pause)
+                encoded = sent.encode(given, aside and partial(aside, column, start), pause)
             except Fault as fault:
                 raise RowValueError(start + fault.offset, name, fault.reason) from fault.__cause__
             if encoded.cells and column.field in pk_fields(reader.model):

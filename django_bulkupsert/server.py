@@ -33,8 +33,11 @@ def created_by(connection: Any, table: Fragment) -> str:
 
 
 def forget_kind(connection: Any, table: Fragment) -> bool:
-    """Ask again how an insert can be told, since a table may be made anew; whether it was known."""
-    return _plain_tables.get(connection, {}).pop(table.plain(), None) is not None
+    """Ask again how an insert can be told, since a table may be made anew; whether it was known.
+
+    Only of one that was a plain table something else may be asked than it has.
+    """
+    return _plain_tables.get(connection, {}).pop(table.plain(), None) is True
 
 
 def locks_rows(connection: Any, table: Fragment) -> bool | None:

@@ -95,18 +95,18 @@ class SievedRows(Rows):
         carried = self.reader.carried
         if isinstance(block.rows, VerbatimBlock):
             carried = tuple(block.rows.form.made)
-        names = [column.field.name for column in carried]
-        if error.field not in names:
+        sent = dict(map(self.reader.sent, carried))
+        if error.field not in sent:
             return bad
-        column = carried[names.index(error.field)]
-        values = block.columns[names.index(error.field)]
+        column = sent[error.field]
+        values = block.columns[list(sent).index(error.field)]
         for offset in range(len(block.rows)):
             one = _picked(values, [offset])
             try:
                 if not isinstance(one, list) or type(one[0]) is not DatabaseDefault:
                     column.encode(one)
             except Fault as fault:
-                found = RowValueError(self.count, column.field.name, fault.reason)
+                found = RowValueError(self.count, error.field, fault.reason)
                 found.__cause__ = fault.__cause__
                 bad[offset] = found
             except RowError as found:

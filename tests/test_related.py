@@ -24,6 +24,7 @@ from django_bulkupsert import (
     RowValueError,
     UnknownFieldError,
 )
+from django_bulkupsert.columns import Column
 from django_bulkupsert.readers import related
 from django_bulkupsert.rows import Rows
 from tests.conftest import counts
@@ -141,25 +142,74 @@ def queries_of_codes(queries):
     return sum("tests_country" in each["sql"] and "IN (" in each["sql"] for each in queries)
 
 
-@pytest.mark.parametrize("kept", [10, 100_000])
 @pytest.mark.parametrize(
     "bad", [{"country__code": "XX"}, {"country__code": "D\0"}, {"name": "x" * 51}, {"more": 1}]
 )
 @pytest.mark.parametrize("often", [1, 500])
-def test_codes_are_asked_for_once(kept, bad, often, monkeypatch):
-    """Rows that are left out cost no query each, whatever is wrong with them."""
-    monkeypatch.setattr(related, "MOST_KEPT", kept)
+def test_rows_that_are_left_out_cost_no_query_each(bad, often, monkeypatch):
+    """Nor is a chunk encoded anew for each of them."""
     Country.objects.bulk_create(Country(code=code) for code in CODES)
     cities = [{"name": f"C{n}", "country__code": CODES[n % 500]} for n in range(2_000)]
     for n in range(1, 1 + 2 * often, 2):
         cities[n] |= bad
         if "name" in bad:
             cities[n]["name"] += str(n)
+    values = []
+    encode = Column.encode
+    monkeypatch.setattr(
+        Column,
+        "encode",
+        lambda self, given, *rest: values.append(len(given)) or encode(self, given, *rest),
+    )
     with CaptureQueriesContext(connection) as queries:
         result = City.objects.bulk_upsert(cities, unique_fields=["name"], on_error="collect")
     assert [each.index for each in result.rejected] == list(range(1, 1 + 2 * often, 2))
     assert result.created == 2_000 - often
-    assert queries_of_codes(queries.captured_queries) <= 10
+    assert len(queries.captured_queries) < 40
+    assert sum(values) < 10 * len(cities)
+
+
+@pytest.mark.parametrize("kept", [10, 100_000])
+def test_codes_are_asked_for_once(codes, kept, monkeypatch):
+    """Where rows are not staged: once for each code, as far as they are kept in memory."""
+    monkeypatch.setattr(related, "MOST_KEPT", kept)
+    cities = [{"name": f"C{n}", "country__code": CODES[n % 50]} for n in range(2_000)]
+    with CaptureQueriesContext(connection) as queries:
+        assert City.objects.bulk_copy(cities, batch_size=20) == 2_000
+    stored = City.objects.order_by("pk").values_list("country__code", flat=True)
+    assert list(stored) == [CODES[n % 50] for n in range(2_000)]
+    asked = sum("bu_v" in each["sql"] for each in queries.captured_queries)
+    assert asked == (3 if kept > 10 else 100)
+
+
+@isolate_apps("tests")
+def test_codes_of_rows_that_are_read_one_by_one(transactional_db):
+    """Where a foreign key looks at its keys, those of all rows are asked for before that."""
+
+    class Picky(models.Model):
+        name = models.CharField(max_length=5, unique=True)
+        country = models.ForeignKey(Country, models.CASCADE, validators=[lambda pk: None])
+        objects = BulkUpsertManager()
+
+        class Meta:
+            app_label = "tests"
+
+    Country.objects.bulk_create(Country(code=code) for code in CODES)
+    some = [{"name": f"C{n}", "country__code": CODES[n % 500]} for n in range(1_000)]
+    for n in range(0, 1_000, 2):
+        some[n]["name"] = "x" * 6
+    with connection.schema_editor() as editor:
+        editor.create_model(Picky)
+    try:
+        with CaptureQueriesContext(connection) as queries:
+            result = Picky.objects.bulk_upsert(
+                some, unique_fields=["name"], on_error="collect", validate=True
+            )
+        assert (len(result.rejected), result.created) == (500, 500)
+        assert sum("bu_v" in each["sql"] for each in queries.captured_queries) < 5
+    finally:
+        with connection.schema_editor() as editor:
+            editor.delete_model(Picky)
 
 
 def test_codes_of_files_are_asked_for_once():
@@ -502,6 +552,8 @@ def labels(transactional_db):
             duration = models.DurationField()
             boolean = models.BooleanField()
             upper = UpperField(max_length=5)
+            limited = models.DecimalField(max_digits=9, decimal_places=4)  # a domain there
+            pair = models.CharField(max_length=9)  # a domain with a check
 
             class Meta:
                 app_label = "tests"
@@ -521,19 +573,23 @@ def labels(transactional_db):
             editor.execute(
                 "CREATE TYPE bulk_mood AS ENUM ('ok', 'bad');"
                 "ALTER TABLE tests_label ALTER fixed TYPE char(5), "
-                "ALTER mood TYPE bulk_mood USING mood::bulk_mood"
+                "ALTER mood TYPE bulk_mood USING mood::bulk_mood;"
+                "CREATE DOMAIN bulk_limited AS numeric(5,2);"
+                "CREATE DOMAIN bulk_pair AS varchar(5) CHECK (length(value) = 2);"
+                "ALTER TABLE tests_label ALTER limited TYPE bulk_limited, "
+                "ALTER pair TYPE bulk_pair"
             )
         Label.objects.create(
             text="x", fixed="x", mood="ok", number=7, decimal="1.50",
             moment=datetime.datetime(2026, 1, 2, 3, tzinfo=datetime.timezone.utc),
             address="10.0.0.1", bytes=b"abc", document=5, boolean=True,
-            duration=datetime.timedelta(hours=1), upper="x",
+            duration=datetime.timedelta(hours=1), upper="x", limited="1.50", pair="ab",
         )  # fmt: skip
         yield Labelled
         with connection.schema_editor() as editor:
             editor.delete_model(Labelled)
             editor.delete_model(Label)
-            editor.execute("DROP TYPE bulk_mood")
+            editor.execute("DROP TYPE bulk_mood; DROP DOMAIN bulk_limited, bulk_pair")
 
 
 #: What a row gives, of which field, and whether a row has it.
@@ -549,6 +605,8 @@ GIVEN = [
     ("document", 5, True), ("document", 6, False), ("duration", "01:00:00", True),
     ("duration", "1", False), ("boolean", "True", True), ("upper", "x", True),
     ("upper", "y", False), ("bytes", b"abc", True), ("bytes", b"abd", False),
+    ("limited", "1.5", True), ("limited", "1.499", False), ("pair", "ab", True),
+    ("pair", "long", False), ("pair", "toolong", False),
 ]  # fmt: skip
 
 
@@ -678,3 +736,58 @@ def test_mappings_with_different_keys(codes):
     some[4]["country__code"] = "??"
     with pytest.raises(RowValueError, match=r"^row 4, field 'country__code': no row .*'\?\?'"):
         City.objects.bulk_upsert(some, unique_fields=["name"], mixed_keys=True)
+
+
+def test_codes_of_several_rows_among_unknown_ones(strategy):
+    """What is listed, and what is counted, are those that no row has."""
+    Country.objects.bulk_create(Country(code=f"{n}", name=f"s{n // 2}") for n in range(10))
+    names = ["u0", "u1", "u2", *(f"s{n}" for n in range(5)), *(f"v{n}" for n in range(9))]
+    some = [{"name": f"C{n}", "country__name": name} for n, name in enumerate(names)]
+    with pytest.raises(RowValueError, match=r": 'u0', 'u1', 'u2', 'v0', .*'v6' and 2 more$"):
+        City.objects.bulk_upsert(some, unique_fields=["name"], strategy=strategy)
+
+
+@isolate_apps("tests")
+def test_texts_that_cannot_be_read_cost_few_queries(transactional_db, kind):
+    """The first that the server can't read is found by halving."""
+
+    class AddressField(models.CharField):
+        def db_type(self, connection):
+            return "macaddr"
+
+    class Device(models.Model):
+        address = AddressField(max_length=30)
+
+        class Meta:
+            app_label = "tests"
+
+    class Plug(models.Model):
+        name = models.CharField(max_length=50, unique=True)
+        device = models.ForeignKey(Device, models.CASCADE)
+        objects = BulkUpsertManager()
+
+        class Meta:
+            app_label = "tests"
+
+    with connection.schema_editor() as editor:
+        editor.create_model(Device)
+        editor.create_model(Plug)
+    try:
+        Device.objects.create(address="08:00:2b:01:02:03")
+        some = [{"name": "0", "device__address": "08-00-2b-01-02-03"}]
+        some += [{"name": f"{n}", "device__address": f"bad {n}"} for n in range(1, 1_900)]
+        with (
+            CaptureQueriesContext(connection) as queries,
+            pytest.raises(
+                RowValueError,
+                match=r"row 1\b.*'device__address': invalid input syntax for type macaddr",
+            ),
+        ):
+            Plug.objects.bulk_upsert(given(kind, some), unique_fields=["name"])
+        assert len(queries.captured_queries) < 60
+        Plug.objects.bulk_upsert(given(kind, some[:1]), unique_fields=["name"])
+        assert Plug.objects.get().device.address == "08:00:2b:01:02:03"
+    finally:
+        with connection.schema_editor() as editor:
+            editor.delete_model(Plug)
+            editor.delete_model(Device)

@@ -9,7 +9,7 @@ import itertools
 import json
 
 import pytest
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -19,8 +19,9 @@ from django_bulkupsert.columns import Column
 from django_bulkupsert.csvs import CsvHeader, lines, source
 from django_bulkupsert.csvs.lines import Lines
 from django_bulkupsert.csvs.verbatim import Verbatim
-from django_bulkupsert.relations import StagingRelation
+from django_bulkupsert.relations import StagingRelation, sieved
 from django_bulkupsert.rows import Rows
+from django_bulkupsert.sql import compose, value
 from tests.models import Listed, Product, Sometimes
 
 pytestmark = pytest.mark.django_db
@@ -489,11 +490,11 @@ def test_update(sent):
 
 def test_by_primary_key(sent):
     """Rows with a primary key, and then some without."""
-    Product.objects.create(id=1, sku="old")
-    text = "id,sku\n1,A\n2,B\n3,C\n,D\n,E\n"
+    Product.objects.create(id=1_000_001, sku="old")
+    text = "id,sku\n1000001,A\n1000002,B\n1000003,C\n,D\n,E\n"
     result = Product.objects.bulk_upsert(CsvRows(io.StringIO(text)), strategy="copy")
     assert (result.created, result.updated) == (4, 1)
-    text = "id,sku\n1,AA\n2,BB\n3,CC\n"
+    text = "id,sku\n1000001,AA\n1000002,BB\n1000003,CC\n"
     assert Product.objects.bulk_upsert(CsvRows(io.StringIO(text)), strategy="copy").updated == 3
     assert sent.count == 1
 
@@ -613,4 +614,20 @@ def test_texts_that_only_the_server_knows(version, kind, monkeypatch):
         (n, "nope" if n == 8 else f"{{{n}") for n in bad
     }
     assert result.created == len(rows) - len(bad) == Listed.objects.count()
-    assert (len(copies) < 20) == (version is None)
+    assert (len(copies) < 20) == (connection.pg_version >= 160_000)
+
+
+def test_a_time_limit_is_not_taken_for_a_type_that_cannot_tell(monkeypatch):
+    """What ends the question ends the call."""
+    if connection.pg_version < 160_000:
+        pytest.skip("servers before 16 are not asked")
+    monkeypatch.setattr(
+        sieved, "unreadable", lambda *_: compose("SELECT pg_sleep({s})", s=value(5))
+    )
+    text = "key,json\n1,{\n2,{\n3,1\n"
+    with pytest.raises(OperationalError, match="statement timeout"), transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL statement_timeout = 200")
+        Listed.objects.bulk_upsert(
+            CsvRows(io.StringIO(text)), unique_fields=["key"], on_error="collect"
+        )

@@ -148,7 +148,7 @@ class Attempts:
     def _tries(self, error: DatabaseError, passes: Callable[[DatabaseError], int] | None) -> int:
         """Return how often to try again what ended with an error."""
         state = diagnostics(error).sqlstate
-        if state in (TAKEN, *OTHER_KIND) and self.count < self.most:
+        if state in OTHER_KIND or (state == TAKEN and self.count < self.most):
             if passes is None:
                 return self._inner_tries if error is self.ending else 0
             return passes(error)

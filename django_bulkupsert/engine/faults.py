@@ -76,7 +76,10 @@ class Faults(Call[UpsertPlan, UpsertResult]):
         """
         found = diagnostics(error)
         if found.sqlstate in OTHER_KIND:
-            return int(forget_kind(self.connection, self.plan.table))
+            system = found.sqlstate == "0A000" or "xmax" in (found.message or "")
+            return int(
+                system and not found.context and forget_kind(self.connection, self.plan.table)
+            )
         if found.context or not self.plan.key:
             return 0
         over = self.upsert(relation, None)

@@ -25,8 +25,8 @@ def check_keys(cursor: Any, staging: StagingRelation) -> None:
         keyless_values(staging.name, slot, VALUES_SHOWN).execute(cursor)
         found = cursor.fetchall()
         if found:
-            index, _, several, count = found[0]
-            shown = [value for _, value, many, _ in found if not many]
+            index, _, several, count, _ = found[0]
+            shown = [value for _, value, many, *_ in found if not many]
             errors.append(finder.several(index) if several else finder.unknown(index, shown, count))
     if errors:
         raise min(errors, key=lambda error: error.index)

@@ -175,7 +175,7 @@ class ScreeningCall(UpsertCall):
         values: Mapping[int, Any] = {}
         slots = [each for each in self.slots if each.column is why.column and not each.is_flag]
         if slots:
-            texts(staging.name, slots[0].alias, ordinals).execute(cursor)
+            texts(staging.name, staging.given(slots[0]), ordinals).execute(cursor)
             values = dict(cursor.fetchall())
         name = None if why.column is None else why.column.field.name
         for ordinal in ordinals:

@@ -145,6 +145,11 @@ class Reader:
         if not self.asked:
             self.coded = self.finders
 
+    def sent(self, column: Column) -> tuple[str, Column]:
+        """Return what messages call a column's values, and the column that they are texts of."""
+        finder = self.coded.get(column)
+        return (column.field.name, column) if finder is None else (finder.named.label, finder.leaf)
+
     def _related_keys(self, names: Iterable[Named]) -> None:
         """Settle what finds keys by what the rows name."""
         columns = {self.column(named.field): named for named in names if named.path is not None}

@@ -21,7 +21,7 @@ from ..driver import diagnostics
 from ..encode import Fault
 from ..errors import RowValueError, listing
 from ..names import Named
-from ..sql import Fragment, comma, compose, raw, value
+from ..sql import Fragment, comma, compose, quoting, raw, value
 
 #: Values that one query looks up.
 MOST_VALUES = 5_000
@@ -73,7 +73,7 @@ class RelatedKeys:
         found = model._base_manager.using(connection.alias).order_by()
         found = found.values_list(self.named.path, self._target.field.attname)
         try:
-            return Fragment(*found.query.get_compiler(connection=connection).as_sql())
+            return Fragment(*quoting(found.query.get_compiler(connection=connection)).as_sql())
         except EmptyResultSet:  # of a manager that gives nothing
             return compose(
                 "SELECT {value}, {key} FROM {tables} WHERE false",
@@ -133,7 +133,7 @@ class RelatedKeys:
             RowValueError: A value is not stored, or more than once, or can't be.
         """
         texts = self._texts(values, start)
-        self._look_up(texts)
+        self._look_up(texts, all_=False)
         self._check(texts, start)
         return [None if each is None else self._keys[each] for each in texts]
 
@@ -143,7 +143,7 @@ class RelatedKeys:
         for each in values:
             with suppress(RowValueError):
                 texts += self._texts([each], 0)
-        self._look_up(texts)
+        self._look_up(texts, all_=True)
 
     def _texts(self, values: Sequence[Any], start: int) -> list[Hashable]:
         """Return the values as the server looks for them."""
@@ -158,8 +158,8 @@ class RelatedKeys:
             texts[at] = cell
         return texts
 
-    def _look_up(self, texts: Sequence[Hashable]) -> None:
-        """Ask for values that are not known yet.
+    def _look_up(self, texts: Sequence[Hashable], *, all_: bool) -> None:
+        """Ask for values that are not known yet; or up to the first that can't be read.
 
         What is known is only let go of if there are such: a chunk that is read again, row by row,
         has none.
@@ -169,7 +169,7 @@ class RelatedKeys:
             self._forget()
             new = self._new(texts)
         for at in range(0, len(new), MOST_VALUES):
-            self._learn(new[at : at + MOST_VALUES])
+            self._learn(new[at : at + MOST_VALUES], all_=all_)
 
     def _new(self, texts: Sequence[Hashable]) -> list[Hashable]:
         known = (self._keys, self._unknown, self._unreadable)
@@ -179,7 +179,7 @@ class RelatedKeys:
             if not (each is None or any(each in some for some in known))
         ]
 
-    def _learn(self, texts: Sequence[Hashable]) -> None:
+    def _learn(self, texts: Sequence[Hashable], *, all_: bool) -> None:
         """Ask for some values; if the server can't read all of them, in ever smaller parts."""
         connection = self.leaf.connection
         alone = connection.get_autocommit()
@@ -191,8 +191,9 @@ class RelatedKeys:
                 self._unreadable[texts[0]] = error
                 return
             middle = len(texts) // 2
-            self._learn(texts[:middle])
-            self._learn(texts[middle:])
+            self._learn(texts[:middle], all_=all_)
+            if all_ or self._unreadable.keys().isdisjoint(texts[:middle]):
+                self._learn(texts[middle:], all_=all_)
             return
         for at, key, several in rows:
             self._keys[texts[at]] = key

@@ -70,11 +70,14 @@ def keyless_values(name: Fragment, slot: Slot, most: int) -> Fragment:
     Args:
         name: The staging table's name.
         slot: The column.
-        most: How many values.
+        most: How many values of each kind.
     """
     return compose(
-        "SELECT min(ord), code, several, count(*) OVER (PARTITION BY several) "
-        "FROM ({keyless}) AS bu_u GROUP BY code, several ORDER BY 1 LIMIT {most}",
+        "SELECT * FROM (SELECT min(ord) AS ord, code, several, "
+        "count(*) OVER (PARTITION BY several), "
+        "row_number() OVER (PARTITION BY several ORDER BY min(ord)) AS place "
+        "FROM ({keyless}) AS bu_u GROUP BY code, several) AS bu_p "
+        "WHERE place <= {most} ORDER BY ord",
         keyless=keyless(name, slot),
         most=value(most),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from django.db import DatabaseError
+from django.db import DatabaseError, OperationalError
 
 from ..chunks import Chunk, VerbatimChunk
 from ..columns import Column
@@ -44,6 +44,7 @@ class SievedStaging(StagingRelation):
 
     def copy(self, chunk: Chunk, lines: bytes) -> None:
         """Send the lines of a chunk, but for those that are refused."""
+        asked: set[Slot] = set()  # a column whose error comes again is of a type that can't tell
         while chunk.count:
             run_bare(self.connection, self.cursor, "SAVEPOINT bulkupsert_chunk")
             try:
@@ -58,7 +59,8 @@ class SievedStaging(StagingRelation):
                 if before.count:  # the server has read these
                     super().copy(before, self.lines(before))
                 chunk = chunk.picked(after)
-                if values and slot is not None:
+                if values and slot is not None and slot not in asked:
+                    asked.add(slot)
                     chunk = self._readable(chunk, slot, values[offset + 1 :])
                 lines = self.lines(chunk) if chunk.count else b""
             else:
@@ -86,6 +88,8 @@ class SievedStaging(StagingRelation):
         try:
             run_bare(self.connection, self.cursor, question.text, question.params)
             found = self.cursor.cursor.fetchall()
+        except OperationalError:  # a timeout, or a cancellation, is none of the texts'
+            raise
         except DatabaseError:
             run_bare(self.connection, self.cursor, "ROLLBACK TO SAVEPOINT bulkupsert_texts")
         run_bare(self.connection, self.cursor, "RELEASE SAVEPOINT bulkupsert_texts")

@@ -92,6 +92,10 @@ class StagingRelation(Relation):
         coded = self.coded.get(slot)
         return slot.column.field.name if coded is None else coded.named.label
 
+    def given(self, slot: Slot) -> Fragment:
+        """Return the name of what rows gave for a slot, when their keys are found."""
+        return slot.code if slot in self.coded else slot.alias
+
     def add(self, chunk: Chunk) -> None:
         """Load a chunk.
 
@@ -251,7 +255,7 @@ def _typed(slot: Slot, column: Column) -> Fragment:
         return raw("true")
     is_looked_for = column is not slot.column and not hasattr(column.field, "base_field")
     if is_looked_for:  # the very type, without its length: nothing is cut or rounded
-        return compose("(array_append(NULL, {stored}))[1]", stored=column.stored)
+        return compose("coalesce((array_append(NULL, {stored}))[1], NULL)", stored=column.stored)
     return column.stored if column.fits else column.cast(column.stored)
 
 
