@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import pickle
+import threading
+import time
 import uuid
 
 import django
@@ -24,6 +26,8 @@ from django_bulkupsert import (
     UnsavedRelatedError,
     UnsupportedModel,
 )
+from django_bulkupsert.chunks import Chunk
+from django_bulkupsert.relations import Loading
 
 from .models import (
     City,
@@ -443,3 +447,37 @@ def test_names_that_need_quotes(tables):
     tables('ALTER TABLE "Mixed Case, %d {table}" ALTER "100% %s {x}" TYPE integer USING 0')
     with pytest.raises(RowValueError, match="row 1, field 'percent': invalid input syntax"):
         Odd.objects.bulk_copy([{"key": 3, "percent": "1"}, {"key": 4, "percent": "x: y"}])
+
+
+def test_ctrl_c_while_the_sender_starts(monkeypatch):
+    """What is sent then would be sent beside the rollback, and the session lost: nothing is."""
+    start = threading.Thread.start
+
+    def interrupted(thread):
+        start(thread)
+        if thread.name.startswith("django_bulkupsert"):
+            raise KeyboardInterrupt
+
+    class Slow:
+        """Takes a while for each chunk."""
+
+        sending = False
+
+        def lines(self, chunk):
+            return b""
+
+        def copy(self, chunk, lines):
+            self.sending = True
+            time.sleep(0.2)
+            self.sending = False
+
+        def complete(self, chunk):
+            pass
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    sink = Slow()
+    with pytest.raises(KeyboardInterrupt), Loading(sink) as loading:
+        loading.add(Chunk(0, 0, []))
+        loading.send()
+    time.sleep(0.05)
+    assert not sink.sending

@@ -300,7 +300,10 @@ def test_lock_table_ends_with_the_call(strategy):
             [{"sku": "a"}] * 2, unique_fields=["sku"], lock="table", strategy=strategy
         )
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE mode = 'ShareRowExclusiveLock'")
+        cursor.execute(
+            "SELECT count(*) FROM pg_locks JOIN pg_database AS d ON d.oid = database "
+            "WHERE mode = 'ShareRowExclusiveLock' AND datname = current_database()"
+        )
         assert cursor.fetchone() == (0,)
 
 

@@ -39,6 +39,7 @@ class Loading:
         self.thread = ThreadPoolExecutor(1, "django_bulkupsert")
         self.added: tuple[Chunk, Any] | None = None
         self.sent: tuple[Chunk, Future[None]] | None = None
+        self.is_running = False
 
     def __enter__(self) -> Loading:
         return self
@@ -70,6 +71,11 @@ class Loading:
         """Start to send the chunk that was added last."""
         if self.added is not None:
             chunk, lines = self.added
+            if not self.is_running:
+                # First it starts: Ctrl-C in the midst of that leaves a thread that nobody waits
+                # for, which must not be sending.
+                self.thread.submit(int).result()
+                self.is_running = True
             self.sent = chunk, self.thread.submit(self.sink.copy, chunk, lines)
             self.added = None
 
