@@ -14,7 +14,12 @@ from django.db import OperationalError, connection, connections
 
 from tests.models import Product
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    # A signal may come where an exception can't be raised, in a callback of the garbage collector;
+    # that is told in whichever test comes next.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 ROWS = 6_000
 
@@ -84,7 +89,6 @@ def test_what_the_rows_raise(usable, stored, strategy, call, error, size, chance
     )
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_ctrl_c(usable, stored, strategy, call, size, chance, tell):
     """A signal that comes whenever it comes, to the main thread."""
     if threading.current_thread() is not threading.main_thread():
