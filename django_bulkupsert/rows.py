@@ -196,8 +196,8 @@ def told_by_line(source: Source) -> Iterator[None]:
     try:
         yield
     except DuplicateKeysError as error:
-        lines = [tuple(source.line(index) or 0 for index in some) for some in error.indexes]
-        if not all(map(all, lines)):
+        lines = [tuple(source.lines(some) or ()) for some in error.indexes]
+        if not all(lines):
             raise
         raise DuplicateKeysError(
             error.fields, error.keys, error.indexes, more=error.more, choice=error.choice,

@@ -64,6 +64,11 @@ class Source:
         """Return the line, from 1, on which a row of a file begins; None: there is no file."""
         return None
 
+    def lines(self, indexes: Iterable[int]) -> list[int] | None:
+        """Return the lines of some rows; None: there is no file."""
+        found = [line for line in map(self.line, indexes) if line is not None]
+        return found or None
+
 
 class Walk(Source):
     """Rows of any iterable."""

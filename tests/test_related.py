@@ -6,7 +6,7 @@ import datetime
 import io
 import itertools
 import uuid
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -31,6 +31,20 @@ from tests.conftest import counts
 from tests.models import City, Country, Mayor, UpperField
 
 pytestmark = pytest.mark.django_db
+
+
+@contextmanager
+def tables(*models_):
+    """Makes the tables of models for a while, in the order in which they point to one another."""
+    with connection.schema_editor() as editor:
+        for model in models_:
+            editor.create_model(model)
+    try:
+        yield
+    finally:
+        with connection.schema_editor() as editor:
+            for model in reversed(models_):
+                editor.delete_model(model)
 
 
 def rows(text: str, **words) -> CsvRows:
@@ -198,18 +212,13 @@ def test_codes_of_rows_that_are_read_one_by_one(transactional_db):
     some = [{"name": f"C{n}", "country__code": CODES[n % 500]} for n in range(1_000)]
     for n in range(0, 1_000, 2):
         some[n]["name"] = "x" * 6
-    with connection.schema_editor() as editor:
-        editor.create_model(Picky)
-    try:
+    with tables(Picky):
         with CaptureQueriesContext(connection) as queries:
             result = Picky.objects.bulk_upsert(
                 some, unique_fields=["name"], on_error="collect", validate=True
             )
         assert (len(result.rejected), result.created) == (500, 500)
         assert sum("bu_v" in each["sql"] for each in queries.captured_queries) < 5
-    finally:
-        with connection.schema_editor() as editor:
-            editor.delete_model(Picky)
 
 
 def test_codes_of_files_are_asked_for_once():
@@ -423,17 +432,12 @@ def test_fields_with_a_say_in_the_key(transactional_db, kind):
 
     Country.objects.bulk_create(Country(code=code) for code in CODES)
     bad = Country.objects.get(code=CODES[7])
-    with connection.schema_editor() as editor:
-        editor.create_model(Choosy)
-    try:
+    with tables(Choosy):
         some = cities(3_000)
         with pytest.raises(RowValueError, match=r"row 7\b.*not this one"):
             Choosy.objects.bulk_upsert(given(kind, some), unique_fields=["name"], validate=True)
         result = Choosy.objects.bulk_upsert(given(kind, some), unique_fields=["name"])
         assert counts(result) == (3_000, 0, 0, 0)
-    finally:
-        with connection.schema_editor() as editor:
-            editor.delete_model(Choosy)
 
 
 @isolate_apps("tests")
@@ -464,11 +468,7 @@ def test_values_of_every_kind_over_several_models(transactional_db, kind, strate
         class Meta:
             app_label = "tests"
 
-    tables = [Continent, Land, Town]
-    for model in tables:
-        with connection.schema_editor() as editor:
-            editor.create_model(model)
-    try:
+    with tables(Continent, Land, Town):
         lands = {}
         for n in range(3):
             continent = Continent.objects.create(
@@ -494,10 +494,6 @@ def test_values_of_every_kind_over_several_models(transactional_db, kind, strate
                 Town.objects.bulk_upsert(
                     given(kind, some), unique_fields=["name"], strategy=strategy
                 )
-    finally:
-        for model in reversed(tables):
-            with connection.schema_editor() as editor:
-                editor.delete_model(model)
 
 
 def test_files_with_codes_are_sent_as_they_stand(codes, monkeypatch):
@@ -567,10 +563,8 @@ def labels(transactional_db):
             class Meta:
                 app_label = "tests"
 
-        with connection.schema_editor() as editor:
-            editor.create_model(Label)
-            editor.create_model(Labelled)
-            editor.execute(
+        with tables(Label, Labelled), connection.cursor() as cursor:
+            cursor.execute(
                 "CREATE TYPE bulk_mood AS ENUM ('ok', 'bad');"
                 "ALTER TABLE tests_label ALTER fixed TYPE char(5), "
                 "ALTER mood TYPE bulk_mood USING mood::bulk_mood;"
@@ -579,17 +573,15 @@ def labels(transactional_db):
                 "ALTER TABLE tests_label ALTER limited TYPE bulk_limited, "
                 "ALTER pair TYPE bulk_pair"
             )
-        Label.objects.create(
-            text="x", fixed="x", mood="ok", number=7, decimal="1.50",
-            moment=datetime.datetime(2026, 1, 2, 3, tzinfo=datetime.timezone.utc),
-            address="10.0.0.1", bytes=b"abc", document=5, boolean=True,
-            duration=datetime.timedelta(hours=1), upper="x", limited="1.50", pair="ab",
-        )  # fmt: skip
-        yield Labelled
-        with connection.schema_editor() as editor:
-            editor.delete_model(Labelled)
-            editor.delete_model(Label)
-            editor.execute("DROP TYPE bulk_mood; DROP DOMAIN bulk_limited, bulk_pair")
+            Label.objects.create(
+                text="x", fixed="x", mood="ok", number=7, decimal="1.50",
+                moment=datetime.datetime(2026, 1, 2, 3, tzinfo=datetime.timezone.utc),
+                address="10.0.0.1", bytes=b"abc", document=5, boolean=True,
+                duration=datetime.timedelta(hours=1), upper="x", limited="1.50", pair="ab",
+            )  # fmt: skip
+            yield Labelled
+        with connection.cursor() as cursor:
+            cursor.execute("DROP TYPE bulk_mood; DROP DOMAIN bulk_limited, bulk_pair")
 
 
 #: What a row gives, of which field, and whether a row has it.
@@ -769,10 +761,7 @@ def test_texts_that_cannot_be_read_cost_few_queries(transactional_db, kind):
         class Meta:
             app_label = "tests"
 
-    with connection.schema_editor() as editor:
-        editor.create_model(Device)
-        editor.create_model(Plug)
-    try:
+    with tables(Device, Plug):
         Device.objects.create(address="08:00:2b:01:02:03")
         some = [{"name": "0", "device__address": "08-00-2b-01-02-03"}]
         some += [{"name": f"{n}", "device__address": f"bad {n}"} for n in range(1, 1_900)]
@@ -787,7 +776,3 @@ def test_texts_that_cannot_be_read_cost_few_queries(transactional_db, kind):
         assert len(queries.captured_queries) < 60
         Plug.objects.bulk_upsert(given(kind, some[:1]), unique_fields=["name"])
         assert Plug.objects.get().device.address == "08:00:2b:01:02:03"
-    finally:
-        with connection.schema_editor() as editor:
-            editor.delete_model(Plug)
-            editor.delete_model(Device)

@@ -191,13 +191,14 @@ class CsvSource(Source):
                 if isinstance(record, Broken):
                     reason = record.reason
                 error = RowFieldsError(self._pulled + offset, None, reason)
-                if not self.sifts and not offset:
+                if self.sifts:
+                    self.dropped[offset] = error
+                    continue
+                if not offset:
                     raise error
-                if not self.sifts:
-                    self._ragged, self.is_done = error, False
-                    del records[offset:]
-                    break
-                self.dropped[offset] = error
+                self._ragged, self.is_done = error, False
+                del records[offset:]
+                break
             records = [each for at, each in enumerate(records) if at not in self.dropped]
         self._pulled += len(records) + len(self.dropped)
         return CsvBlock(len(records), list(zip(*records, strict=True)))

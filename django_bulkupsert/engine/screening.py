@@ -94,8 +94,8 @@ class ScreeningCall(UpsertCall):
     def _places(self, ordinals: Sequence[int]) -> str:
         """Say where rows stand: in which lines, where they are those of a file."""
         indexes = [self.place(each) for each in ordinals]
-        lines = list(map(self.source.source.line, indexes))
-        return f"rows {listing(indexes)}" if None in lines else f"lines {listing(lines)}"
+        lines = self.source.source.lines(indexes)
+        return f"rows {listing(indexes)}" if lines is None else f"lines {listing(lines)}"
 
     def _choose(self, cursor: Any, staging: StagingRelation, upsert: Upsert) -> None:
         """Settle which row of a key counts, once for all parts that are written."""
