@@ -8,10 +8,12 @@ import weakref
 from decimal import Decimal
 from itertools import permutations
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
-from django.db.models import F, IntegerField, Q, Value
-from django.db.models.functions import Coalesce, Now
+from django.db.models import Case, CharField, F, Func, IntegerField, JSONField, Q, Value, When
+from django.db.models.functions import Coalesce, ExtractHour, Now, TruncDate
+from django.utils import timezone
 
 from django_bulkupsert import Excluded
 from django_bulkupsert.plans import kept
@@ -154,6 +156,12 @@ def test_options_that_differ_have_plans_of_their_own():
     assert key(update_fields=typed) is not None
     assert key(transform={"name": Now()}) == key(transform={"name": Now()})
     assert key(unique_fields=["sku"]) != key(unique_fields=["id"])
+    cases = [Case(When(Q(stock__gt=1), then=Value(n)), default=F("stock")) for n in (1, 1, 2)]
+    first, same, other = (key(update_fields={"stock": case}) for case in cases)
+    assert first == same != other
+    zones = [ExtractHour("updated", tzinfo=ZoneInfo(n)) for n in ("UTC", "UTC", "Asia/Tokyo")]
+    first, same, other = (key(update_fields={"stock": each}) for each in zones)
+    assert first == same != other
 
 
 def test_what_cannot_be_compared_is_not_kept():
@@ -162,6 +170,94 @@ def test_what_cannot_be_compared_is_not_kept():
     assert key(update_fields={"sku"}) is None
     upsert([{"sku": "a"}], where=Q(pk__in={1}))
     assert plans() == []
+
+
+class Remembered(Func):
+    """An expression of one's own, whose SQL is another one at another time."""
+
+    held = ["one"]  # noqa: RUF012
+    template = "%(function)s"
+    output_field = CharField()
+
+    def as_sql(self, compiler, connection, **_):
+        """Return the value of the moment."""
+        return "%s", list(self.held)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_expressions_of_ones_own_are_not_kept(count, strategy):
+    """What they mean may be another thing in each call: whose call it is, say."""
+    rows = [{"sku": f"{i}", "stock": i} for i in range(count)]
+    upsert(rows)
+    kept.forget()
+    for name in ("one", "two"):
+        Remembered.held[:] = [name]
+        upsert(rows, update_fields={"name": Remembered()}, strategy=strategy)
+        assert set(Product.objects.values_list("name", flat=True)) == {name}
+        same = Q(name=Coalesce(Remembered(), Value("")))
+        found = Product.objects.bulk_update(
+            [Product(pk=each.pk, stock=7) for each in Product.objects.all()],
+            ["stock"],
+            where=same,
+            strategy=strategy,
+        )
+        assert found == count
+    assert plans() == []
+
+
+def test_expressions_that_change_later():
+    """A plan is told by what its expressions were, and is made of these."""
+    upsert([{"sku": "a", "stock": 1}])
+    kept.forget()
+    value = Value(1)
+    for number in (1, 2):
+        value.value = number
+        upsert([{"sku": "a", "stock": 9}], update_fields={"stock": value})
+        assert Product.objects.get().stock == number
+    Product.objects.all().delete()
+
+    Everything.objects.bulk_create(Everything(key=i, json={"k": i}, text="") for i in (1, 2))
+    given = {"k": 1}
+    one, both = [{"key": 1, "text": "x"}], [{"key": i, "text": "y"} for i in (1, 2)]
+
+    def told(rows, **words):
+        result = Everything.objects.bulk_upsert(rows, unique_fields=["key"], **words)
+        return result.updated, result.skipped
+
+    assert told(one, where=Q(json__contains=given)) == (1, 0)
+    given["k"] = 2
+    assert told(both, where=Q(json__contains={"k": 1})) == (1, 1)
+    assert Everything.objects.get(text="y").key == 1
+
+    value = Value({"n": 1}, JSONField())
+    assert told(one, update_fields={"json": value}) == (1, 0)
+    value.value["n"] = 2
+    assert told(both, update_fields={"json": Value({"n": 1}, JSONField())})[1] == 0
+    assert {each.json["n"] for each in Everything.objects.all()} == {1}
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_time_zones_of_the_moment(count):
+    """A date is that of the time zone that is active in the call, not in the first one."""
+    at = datetime.datetime(2026, 5, 1, 20, tzinfo=datetime.timezone.utc)
+    rows = [{"key": i, "datetime": at} for i in range(count)]
+    later = {"where": Q(datetime__date=datetime.date(2026, 5, 2))}
+    assigned = {"date": TruncDate("datetime"), "integer": ExtractHour(Excluded("datetime"))}
+
+    def upserted(**words):
+        return Everything.objects.bulk_upsert(rows, unique_fields=["key"], **words).updated
+
+    for zone, day, hour in (("UTC", 1, 20), ("Asia/Tokyo", 2, 5), ("UTC", 1, 20)):
+        Everything.objects.all().delete()
+        upserted()
+        with timezone.override(zone):
+            assert upserted(update_fields=assigned) == count
+            for each in Everything.objects.all():
+                assert (each.date, each.integer) == (datetime.date(2026, 5, day), hour)
+            matched = count if day == 2 else 0
+            assert upserted(**later, skip_unchanged=False) == matched
+            every = list(Everything.objects.all())
+            assert Everything.objects.bulk_update(every, ["text"], **later) == matched
 
 
 def test_a_list_that_changes_later():

@@ -12,16 +12,20 @@ import enum
 import uuid
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import fields, replace
 from threading import Lock
 from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
 
 from django.db import connections
 from django.db.models import F, Field, Q
 from django.db.models.expressions import BaseExpression
 from django.utils.connection import ConnectionProxy
+from django.utils.timezone import get_current_timezone_name
 
 from ..expressions import Excluded
+from ..fields import is_djangos
 from ..names import Model
 
 PlanT = TypeVar("PlanT")
@@ -57,7 +61,9 @@ def planned(
     with _lock:
         plan: PlanT | None = _kept.pop(key, None)
     if plan is None:
-        plan = make(options, ConnectionProxy(connections, using))
+        # The caller may change its own, which plans are not told apart by any more.
+        own = options if key is None else deepcopy(options)
+        plan = make(own, ConnectionProxy(connections, using))
     yield plan
     if key is not None:
         with _lock:
@@ -72,13 +78,20 @@ def forget() -> None:
         _kept.clear()
 
 
+#: The types of options that may hold expressions.
+_DATED = (dict, Q, BaseExpression)
+
+
 def _key(model: Model, using: str, options: Any) -> Hashable:
     """Return what is the same for calls of the same plan; None: that can't be told."""
+    given = [getattr(options, name) for name in _names(type(options))]
+    # What Django writes of dates, in lookups and functions, has the time zone of the moment.
+    dated = any([isinstance(each, _DATED) for each in given])
     try:
-        given = tuple([_signature(getattr(options, name)) for name in _names(type(options))])
+        signatures = tuple(map(_signature, given))
     except _Unknown:
         return None
-    return model, using, type(options), given
+    return model, using, type(options), dated and get_current_timezone_name(), signatures
 
 
 _NAMES: dict[type, tuple[str, ...]] = {}
@@ -96,7 +109,7 @@ class _Unknown(Exception):
 
 _PLAIN = (
     decimal.Decimal, datetime.date, datetime.time, datetime.datetime, datetime.timedelta, uuid.UUID,
-    bytes, float,
+    bytes, float, datetime.timezone, ZoneInfo,
 )  # fmt: skip
 
 
@@ -120,11 +133,11 @@ def _signature(item: Any) -> Hashable:
         return kind, _signature(item.name)
     if isinstance(item, enum.Enum):
         return kind, item.name
-    if isinstance(item, Field):
+    # What others' classes make of their state, and of what else, only they know.
+    if isinstance(item, Field) and is_djangos(item):
         *_, path, args, keywords = item.deconstruct()
         return kind, path, _signature(args), _signature(keywords)
-    made: Any = getattr(item, "_constructor_args", None)
-    if isinstance(item, BaseExpression) and made is not None:
-        args, keywords = made
-        return kind, _signature(args), _signature(keywords)
+    if isinstance(item, BaseExpression) and is_djangos(kind):
+        state = sorted(vars(item).items())
+        return kind, tuple([(n, _signature(each)) for n, each in state if n != "_constructor_args"])
     raise _Unknown

@@ -53,16 +53,11 @@ class UpsertOptions:
     strategy: str | None = None
 
     def __post_init__(self) -> None:
-        # What can be walked only once is walked here, since several may want to; and what the
-        # caller can change is the plan's own, which may be kept.
+        # What can be walked only once is walked here, since several may want to.
         for name in ("fields", "unique_fields", "match_fields", "update_fields", "returning"):
             given = getattr(self, name)
-            if given is None or given is True:
-                continue
-            if isinstance(given, Iterator | list):
+            if isinstance(given, Iterator):
                 object.__setattr__(self, name, list(given))
-            elif isinstance(given, dict):
-                object.__setattr__(self, name, dict(given))
 
 
 def check_retries(retries: Any) -> None:

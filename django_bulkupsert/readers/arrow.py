@@ -29,8 +29,8 @@ class ArrowReader(GivenReader):
         self.defaulted -= set(map(column, self.given))
 
     def is_plain(self, rows: Any) -> bool:  # noqa: ARG002
-        """Whether reading these rows is sure to run no code of the caller's."""
-        return not self._asks
+        """Whether reading these rows is sure to run no code of the caller's, and no query."""
+        return not self.asks
 
     def _held(self, rows: Any, offset: int, at: int) -> Any:
         try:

@@ -73,15 +73,30 @@ class GivenReader(Reader):
     #: The types of rows whose values are got without any code of theirs.
     plain_types: frozenset[type] = frozenset()
 
+    #: What gets the value of each name from a row.
+    getters: Sequence[Callable[[Any], Any]] = ()
+
     def is_plain(self, rows: Sequence[Any]) -> bool:
-        """Whether reading these rows is sure to run no code of the caller's."""
-        return not self._asks and self.plain_types.issuperset(map(type, rows))
+        """Whether reading these rows is sure to run no code of the caller's, and no query."""
+        if self.asks or not self.plain_types.issuperset(map(type, rows)):
+            return False
+        with suppress(LookupError):  # reading them says what is wrong
+            return all(
+                _KEY_TYPES.issuperset(map(type, map(self.getters[at], rows)))
+                for at in self.linked
+            )
+        return False
+
+    @property
+    def asks(self) -> bool:
+        """Whether a field is asked, a default called, or the server looked through for keys."""
+        looks = len(self.coded) < len(self.finders)
+        return self._asks_fields or bool(self.calls) or looks
 
     @cached_property
-    def _asks(self) -> bool:
-        """Whether a field has to be asked, or an object's key may have to be loaded."""
-        related = any(named.field.is_relation for named in self.names)
-        return self._asks_fields or bool(self.calls) or related
+    def linked(self) -> list[int]:
+        """The places of names that may hold related objects, whose keys may have to be loaded."""
+        return [at for at, named in enumerate(self.names) if named.leaf.is_relation]
 
     def _columns(self, rows: Sequence[Any], start: int) -> list[Sequence[Any]]:
         raise NotImplementedError
@@ -208,6 +223,12 @@ class SequenceReader(GivenReader):
     """Reads tuples and lists; ``fields`` names what they hold."""
 
     plain_types = frozenset([tuple, list])
+
+    def __init__(
+        self, model: Model, names: Sequence[Named], column: Callable[[Field], Column]
+    ) -> None:
+        super().__init__(model, names, column)
+        self.getters = list(map(itemgetter, range(len(names))))
 
     def _columns(self, rows: Sequence[Any], start: int) -> list[Sequence[Any]]:
         check_types(rows, start, is_sequence, f"row {self.pattern} is a sequence")
