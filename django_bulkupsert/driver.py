@@ -12,7 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from .sql import Fragment, our_own
+from .ours import our_own
+from .sql import Fragment
 
 # What Django's fields wrap values in for the driver.
 JSON_TYPES: tuple[type, ...] = ()
@@ -123,12 +124,21 @@ class Diagnostics:
     constraint: str | None = None
     message: str | None = None
     detail: str | None = None
+    hint: str | None = None
 
     @property
     def told(self) -> str:
-        """The message, without the value that one of class 22, of data, may hold."""
+        """The message, without the value that one of a value that can't be read may hold."""
         message = self.message or ""
-        return without_value(message) if (self.sqlstate or "").startswith("22") else message
+        return without_value(message) if is_of_a_value(self.sqlstate) else message
+
+
+def is_of_a_value(state: str | None) -> bool:
+    """Whether an SQLSTATE is that of a value: of class 22, data.
+
+    Or a syntax error, which our statements have none of: of what is to be a tsquery, say.
+    """
+    return state is not None and (state.startswith("22") or state == "42601")
 
 
 def without_value(message: str) -> str:
@@ -150,4 +160,5 @@ def diagnostics(error: BaseException) -> Diagnostics:
         constraint=diag.constraint_name,
         message=diag.message_primary,
         detail=diag.message_detail,
+        hint=diag.message_hint,
     )

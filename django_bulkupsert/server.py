@@ -7,7 +7,8 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from .driver import Diagnostics
-from .sql import Fragment, our_own
+from .ours import our_own
+from .sql import Fragment
 
 logger = logging.getLogger("django_bulkupsert")
 
@@ -27,7 +28,9 @@ def created_by(connection: Any, table: Fragment) -> str:
     name = table.plain()
     if name not in known:
         with our_own(), connection.cursor() as cursor:
-            cursor.execute("SELECT relkind = 'r' FROM pg_class WHERE oid = to_regclass(%s)", [name])
+            cursor.execute(
+                "SELECT relkind = 'r' FROM pg_catalog.pg_class WHERE oid = to_regclass(%s)", [name]
+            )
             known[name] = bool((cursor.fetchone() or [False])[0])
     return "xmax" if known[name] else "join"
 
@@ -55,9 +58,21 @@ def is_enum(connection: Any, name: str) -> bool:
     known = _enums.setdefault(connection, {})
     if name not in known:
         with our_own(), connection.cursor() as cursor:
-            cursor.execute("SELECT typtype = 'e' FROM pg_type WHERE oid = to_regtype(%s)", [name])
+            cursor.execute(
+                "SELECT typtype = 'e' FROM pg_catalog.pg_type WHERE oid = to_regtype(%s)", [name]
+            )
             known[name] = bool((cursor.fetchone() or [False])[0])
     return known[name]
+
+
+def sees_anew(cursor: Any) -> bool:
+    """Whether each statement sees what was committed before it: in READ COMMITTED.
+
+    Asked of the server: a role's or a database's setting may have another default.
+    """
+    with our_own():
+        cursor.execute("SHOW transaction_isolation")
+    return bool(cursor.fetchone()[0] == "read committed")
 
 
 def copy_refusal(connection: Any, table: Fragment) -> tuple[str | None, bool]:
@@ -68,12 +83,13 @@ def copy_refusal(connection: Any, table: Fragment) -> tuple[str | None, bool]:
     """
     with our_own(), connection.cursor() as cursor:
         cursor.execute(
-            "SELECT c.relkind, row_security_active(c.oid), EXISTS (SELECT 1 FROM pg_trigger AS t "
-            "WHERE t.tgrelid = c.oid AND t.tgtype & 68 = 68), "  # INSTEAD OF, INSERT
-            "EXISTS (SELECT 1 FROM pg_rewrite AS r WHERE r.ev_class = c.oid "
+            "SELECT c.relkind, row_security_active(c.oid), "
+            "EXISTS (SELECT 1 FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = c.oid "
+            "AND t.tgtype & 68 = 68), "  # INSTEAD OF, INSERT
+            "EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite AS r WHERE r.ev_class = c.oid "
             "AND r.ev_type = '3' AND r.ev_enabled <> 'D'), "  # ON INSERT
             "c.relhastriggers OR c.relkind = 'p' "  # those of partitions are not among its own
-            "FROM pg_class AS c WHERE c.oid = to_regclass(%s)",
+            "FROM pg_catalog.pg_class AS c WHERE c.oid = to_regclass(%s)",
             [table.plain()],
         )
         found = cursor.fetchone() or ("", False, False, False, False)
@@ -97,10 +113,10 @@ def constrained(connection: Any, table: Fragment, refused: Diagnostics) -> list[
     """
     with our_own(), connection.cursor() as cursor:
         cursor.execute(
-            "SELECT a.attname FROM pg_constraint AS n "
-            "JOIN pg_class AS c ON c.oid = n.conrelid AND c.relname = %s "
+            "SELECT a.attname FROM pg_catalog.pg_constraint AS n "
+            "JOIN pg_catalog.pg_class AS c ON c.oid = n.conrelid AND c.relname = %s "
             "CROSS JOIN unnest(n.conkey) WITH ORDINALITY AS k(number, place) "
-            "JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = k.number "
+            "JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = k.number "
             "WHERE n.conname = %s AND (c.oid = to_regclass(%s) "
             "OR c.oid IN (SELECT relid FROM pg_partition_tree(to_regclass(%s)))) ORDER BY k.place",
             [refused.table, refused.constraint, table.plain(), table.plain()],

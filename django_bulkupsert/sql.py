@@ -8,14 +8,13 @@ are made by :func:`identifier`, :func:`value` and :func:`raw`, and put together 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from string import Formatter
 from typing import Any
 
-from django.db import DatabaseError
+from .ours import our_own
 
 
 class Hole(str):
@@ -65,26 +64,6 @@ class Fragment:
         if self.params:
             raise ValueError("a fragment with values has no plain text")
         return self.text.replace("%%", "%")
-
-
-@contextmanager
-def our_own() -> Iterator[None]:
-    """Mark an error that the server raises as one of a statement of ours, not of the caller's."""
-    try:
-        yield
-    except DatabaseError as error:
-        error.is_bulk_upserts = True  # type: ignore[attr-defined]  # read by is_our_own()
-        raise
-
-
-def is_our_own(error: DatabaseError) -> bool:
-    """Whether an error is the server's answer to a statement of ours, as Django raises it."""
-    return getattr(error, "is_bulk_upserts", False) and is_djangos(error)
-
-
-def is_djangos(error: DatabaseError) -> bool:
-    """Whether an error is of a class of Django's own."""
-    return type(error).__module__ == "django.db.utils"
 
 
 EMPTY = Fragment("")

@@ -17,6 +17,7 @@ from django.contrib.postgres.fields import (
     DecimalRangeField,
     IntegerRangeField,
 )
+from django.contrib.postgres.search import SearchQueryField
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.db.models import F, Q
@@ -524,6 +525,15 @@ class UnknownTypes(models.Model):
     class Meta:
         managed = False
         db_table = "tests_unknown"
+
+
+class Searched(models.Model):
+    """A type whose input says "syntax error" of what it can't read, which is not of class 22."""
+
+    key = models.IntegerField(unique=True)
+    query = SearchQueryField(null=True)
+
+    objects = BulkUpsertManager()
 
 
 class CustomChild(models.Model):

@@ -636,13 +636,23 @@ def test_advice_that_can_be_followed():
                                     ignore_conflicts=True)  # fmt: skip
 
 
+LEVEL = IsolationLevel.REPEATABLE_READ
+
+
 @pytest.mark.django_db(transaction=True)
-def test_lock_table_under_one_snapshot(strategy):
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"isolation_level": LEVEL if is_psycopg3 else int(LEVEL)},
+        {"options": "-c default_transaction_isolation=repeatable\\ read"},
+    ],
+    ids=["Django's option", "the session's setting"],
+)
+def test_lock_table_under_one_snapshot(strategy, given):
     """Where the first statement's snapshot is for all, the table is locked before it."""
     connection.close()
-    options = connection.settings_dict["OPTIONS"]
-    level = IsolationLevel.REPEATABLE_READ
-    options["isolation_level"] = level if is_psycopg3 else int(level)
+    before = connection.settings_dict["OPTIONS"]
+    connection.settings_dict["OPTIONS"] = {**before, **given}
     try:
         result = meanwhile_twice(
             lambda: Lead.objects.bulk_upsert(
@@ -653,7 +663,7 @@ def test_lock_table_under_one_snapshot(strategy):
         assert Lead.objects.count() == 1
     finally:
         connection.close()
-        del options["isolation_level"]
+        connection.settings_dict["OPTIONS"] = before
 
 
 def meanwhile_twice(work):

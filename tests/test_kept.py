@@ -175,7 +175,7 @@ def test_what_cannot_be_compared_is_not_kept():
 class Remembered(Func):
     """An expression of one's own, whose SQL is another one at another time."""
 
-    held = ["one"]  # noqa: RUF012
+    held = ["one"]
     template = "%(function)s"
     output_field = CharField()
 

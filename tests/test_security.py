@@ -5,7 +5,14 @@ import logging
 import traceback
 
 import pytest
-from django.db import DataError, IntegrityError, connection, models, transaction
+from django.db import (
+    DataError,
+    IntegrityError,
+    ProgrammingError,
+    connection,
+    models,
+    transaction,
+)
 from django.db.models.functions import Cast
 from django.test.utils import isolate_apps
 
@@ -14,10 +21,11 @@ from django_bulkupsert import (
     BulkUpsertManager,
     CsvRows,
     OptionError,
+    RowValueError,
     bulk_upsert,
 )
 from tests.conftest import counts
-from tests.models import Product
+from tests.models import Product, Searched
 
 pytestmark = pytest.mark.django_db
 
@@ -192,6 +200,29 @@ def test_functions_that_are_in_the_way(strategy, shape):
     assert set(Product.objects.values_list("sku", "stock")) == {("a", 2), ("b", 2)}
 
 
+def test_catalogs_that_are_in_the_way(strategy):
+    """A temporary table comes before PostgreSQL's own of the same name."""
+    run(
+        "CREATE FUNCTION leaves() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$BEGIN RETURN CASE WHEN NEW.sku = 'a' THEN NULL ELSE NEW END; END$$;"
+        "CREATE TRIGGER leaves BEFORE INSERT ON tests_product "
+        "FOR EACH ROW EXECUTE FUNCTION leaves()"
+    )
+    for name in ("trigger", "class", "type", "constraint", "index", "rewrite", "namespace"):
+        run(f"CREATE TEMP TABLE pg_{name} AS SELECT * FROM pg_catalog.pg_{name} WITH NO DATA")
+    run("CREATE TEMP TABLE pg_attribute (attrelid oid, attname text, attnum int, atttypid oid)")
+    rows = [{"sku": sku, "stock": 1} for sku in "abc"]
+    result = Product.objects.bulk_upsert(rows, unique_fields=["sku"], strategy=strategy)
+    assert counts(result) == (2, 0, 0, 1)
+    assert Product.objects.bulk_copy([{"sku": "d"}, {"sku": "a"}]) == 1
+    result = Product.objects.bulk_upsert(
+        [{"sku": "e", "stock": 1}, {"sku": "f", "stock": None}],
+        unique_fields=["sku"],
+        on_error="collect",
+    )
+    assert (result.created, [each.field for each in result.rejected]) == (1, ["stock"])
+
+
 # What is said --------------------------------------------------------------------------------
 
 SECRET = "hunter2"
@@ -218,6 +249,43 @@ def test_messages_hold_no_values(bad, strategy, shape, caplog):
     assert SECRET not in caplog.text
     own = traceback.format_exception_only(type(caught.value), caught.value)
     assert SECRET not in "".join(own)
+
+
+def test_statements_in_messages_hold_no_values(strategy, shape):
+    """The server shows a part of a statement, in which a row may stand."""
+    run("ALTER TABLE tests_product ALTER name TYPE integer USING 1")
+    row = {"sku": SECRET, "name": SECRET, "stock": 42}
+    words = {"skip_unchanged": False, "strategy": strategy}
+    errors = ProgrammingError, RowValueError
+    with pytest.raises(errors, match="name") as caught, transaction.atomic():
+        Product.objects.bulk_upsert(shape([row]), unique_fields=["sku"], **words)
+    assert SECRET not in str(caught.value)
+    assert "LINE" not in str(caught.value)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("way", ["upsert", "update", "copy"])
+def test_values_that_are_syntax_errors(strategy, way, count):
+    """What is no tsquery is told as any other value that the server can't read."""
+    rows = [{"key": i, "query": "a & b"} for i in range(count)]
+    Searched.objects.bulk_upsert(rows, unique_fields=["key"])
+    rows[-1]["query"] = f"{SECRET} {SECRET}"
+    number = count - 1
+    said = rf"row {number}, field 'query': syntax error in tsquery$"
+    with pytest.raises(RowValueError, match=said) as caught, transaction.atomic():
+        if way == "upsert":
+            Searched.objects.bulk_upsert(rows, unique_fields=["key"], strategy=strategy)
+        elif way == "update":
+            found = [Searched(**row) for row in rows]
+            Searched.objects.bulk_update(found, ["query"], match_fields=["key"], strategy=strategy)
+        else:
+            Searched.objects.bulk_copy([{**row, "key": row["key"] + 10} for row in rows])
+    assert SECRET not in str(caught.value)
+    result = Searched.objects.bulk_upsert(rows, unique_fields=["key"], on_error="collect")
+    (rejected,) = result.rejected
+    assert (rejected.index, rejected.field, rejected.sqlstate) == (number, "query", "42601")
+    assert (result.unchanged, rejected.value) == (number, f"{SECRET} {SECRET}")
+    assert SECRET not in rejected.message
 
 
 def test_rejects_say_the_value_apart(caplog):

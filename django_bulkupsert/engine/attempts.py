@@ -20,8 +20,9 @@ from typing import Any, TypeVar
 from django.db import DatabaseError
 
 from ..driver import diagnostics
+from ..ours import disown, is_our_own
+from ..server import sees_anew
 from ..sources import is_walkable_again
-from ..sql import is_djangos, is_our_own
 
 logger = logging.getLogger("django_bulkupsert")
 
@@ -87,11 +88,12 @@ class Attempts:
             try:
                 return run()
             except DatabaseError as error:
+                if not is_our_own(error):
+                    raise
+                disown(error)
                 lost = self._owns and diagnostics(error).sqlstate in (DEADLOCK, NOT_SERIALIZABLE)
                 passes = (error is self.ending or lost) and self.count < self.most
                 if not (passes and self._owns and self._is_walkable):
-                    if not (is_our_own(error) or (passes and is_djangos(error))):
-                        raise
                     raise self._told(error, why=passes) from error.__cause__
                 self._pause(error)
 
@@ -139,7 +141,8 @@ class Attempts:
         try:
             return attempt()
         except DatabaseError as error:
-            if passes is not None and diagnostics(error).sqlstate in (TAKEN, *OTHER_KIND):
+            known = is_our_own(error) and diagnostics(error).sqlstate in (TAKEN, *OTHER_KIND)
+            if passes is not None and known:
                 self._inner_tries = passes(error)
                 if self._inner_tries:
                     self.ending = error
@@ -147,6 +150,8 @@ class Attempts:
 
     def _tries(self, error: DatabaseError, passes: Callable[[DatabaseError], int] | None) -> int:
         """Return how often to try again what ended with an error."""
+        if not is_our_own(error):
+            return 0
         state = diagnostics(error).sqlstate
         if state in OTHER_KIND or (state == TAKEN and self.count < self.most):
             if passes is None:
@@ -165,19 +170,21 @@ class Attempts:
         """
         try:
             with self.connection.cursor() as cursor:
-                cursor.execute("SHOW transaction_isolation")
-                return bool(cursor.fetchone()[0] == "read committed")
+                return sees_anew(cursor)
         except DatabaseError:
             raise error from error.__cause__
 
     def _told(self, error: DatabaseError, *, why: bool) -> DatabaseError:
         """Return an error as it is told: without values, and with what there is to say."""
         found = diagnostics(error)
-        note = self._note(found.sqlstate)
-        notes = [self._why_not()] * why + [note] * (note is not None)
-        if not (notes or found.detail or found.context or found.told != found.message):
-            return error
-        return type(error)("\n".join([found.told or str(error).rstrip(), *map(str, notes)]))
+        said = str(error).rstrip()
+        notes = [
+            f"HINT:  {found.hint}" if found.hint else None,
+            self._why_not() if why else None,
+            self._note(found.sqlstate),
+        ]
+        told = "\n".join([found.told or said, *filter(None, notes)])
+        return error if told == said else type(error)(told)
 
     def _note(self, state: str | None) -> str | None:
         """Return what to say beside the server's error."""

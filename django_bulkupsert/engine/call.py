@@ -18,7 +18,7 @@ from django.db import (
 
 from .. import server
 from ..chunks import Chunk, joined
-from ..driver import Diagnostics, diagnostics
+from ..driver import Diagnostics, diagnostics, is_of_a_value
 from ..errors import OptionError, counted
 from ..relations import (
     UNNEST_ROWS,
@@ -84,17 +84,15 @@ class Call(Sending[PlanT], Generic[PlanT, ResultT]):
                 passes=partial(self.may_pass, relation),
                 alone=self.connection.get_autocommit(),
             )
-        except DataError as error:
-            fault = find_fault(self.connection, self.slots, chunk)
-            if fault is None:
-                self.blame_value(error, relation)
-                raise
-            raise fault from error
+        except (DataError, ProgrammingError) as error:
+            if is_of_a_value(diagnostics(error).sqlstate):
+                fault = find_fault(self.connection, self.slots, chunk)
+                if fault is not None:
+                    raise fault from error
+            self.blame_value(error, relation)
+            raise
         except IntegrityError as error:
             self.blame(error, relation)
-            raise
-        except ProgrammingError as error:
-            self.blame_key(error, relation)
             raise
 
     def staged(self, rows: Sequence[Any]) -> ResultT:
@@ -171,11 +169,8 @@ class Call(Sending[PlanT], Generic[PlanT, ResultT]):
         except IntegrityError as error:
             self.blame(error, staging)
             raise
-        except DataError as error:
+        except (DataError, ProgrammingError) as error:
             self.blame_value(error, staging)
-            raise
-        except ProgrammingError as error:
-            self.blame_key(error, staging)
             raise
 
     def tried(self, cursor: Any, relation: Relation, check: Callable[[Any], object]) -> ResultT:
@@ -278,11 +273,8 @@ class Call(Sending[PlanT], Generic[PlanT, ResultT]):
         """Raise the error that names the row that a constraint refuses, if it can be told."""
         raise NotImplementedError
 
-    def blame_value(self, error: DataError, relation: Relation) -> None:
-        """Raise the error that names the row with a value that is wrong, if it can be told."""
-
-    def blame_key(self, error: ProgrammingError, relation: Relation) -> None:
-        """Raise the error that lists the keys that stand twice, if it is that."""
+    def blame_value(self, error: DatabaseError, relation: Relation) -> None:
+        """Raise the error that names the row, or the keys, that the server can't take, if known."""
 
     def may_pass(self, _relation: Relation, _error: DatabaseError) -> int:
         """Return how often to try again where another row has a value (23505)."""

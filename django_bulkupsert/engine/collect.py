@@ -6,10 +6,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from django.db import DatabaseError, DataError, IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, transaction
 
 from ..columns import Column
-from ..driver import diagnostics
+from ..driver import diagnostics, is_of_a_value
 from ..errors import RowConstraintError, RowError, RowValueError
 from ..names import resolve
 from ..plans.upsert import UpsertPlan
@@ -228,6 +228,6 @@ class CollectingCall(ScreeningCall):
             fields: Any = getattr(constraint, "fields", ())
             if constraint.name == found.constraint and len(fields) == 1:
                 column = self.plan.column(resolve(self.plan.model, fields[0], "constraint"))
-        kind = RowValueError if isinstance(error, DataError) else RowConstraintError
+        kind = RowValueError if is_of_a_value(found.sqlstate) else RowConstraintError
         why = Why(column, found.told or str(error), kind=kind, cause=error)
         self.take_out(cursor, staging, [ordinal], why)

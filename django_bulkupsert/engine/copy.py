@@ -13,6 +13,7 @@ from django.db import (
     DataError,
     IntegrityError,
     InternalError,
+    ProgrammingError,
     connections,
 )
 
@@ -269,7 +270,7 @@ class TableSink:
             )
             try:
                 self.written += copy_in(self.call.connection, self.cursor, statement, each.data)
-            except (DataError, IntegrityError, InternalError) as error:
+            except (DataError, IntegrityError, InternalError, ProgrammingError) as error:
                 violated = as_violation(error)
                 if violated is not None:
                     raise violated from error.__cause__

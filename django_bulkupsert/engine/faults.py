@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from django.db import DatabaseError, DataError, IntegrityError, ProgrammingError
+from django.db import DatabaseError, IntegrityError, ProgrammingError
 
 from ..columns import Column
 from ..driver import diagnostics
@@ -123,15 +123,18 @@ class Faults(Call[UpsertPlan, UpsertResult]):
             f"the table of {model._meta.label} has no {what}, which the model has; {way_out}"
         ) from error
 
-    def blame_value(self, error: DataError, relation: Relation) -> None:
+    def blame_value(self, error: DatabaseError, relation: Relation) -> None:
+        """Raise the error that names the row, or the keys, that the server can't take, if known."""
+        ways = {"22001": self._blame_text, "21000": self._blame_keys}
+        if way := ways.get(diagnostics(error).sqlstate or ""):
+            way(error, relation)
+
+    def _blame_text(self, error: DatabaseError, relation: Relation) -> None:
         """Raise the error that names the row whose text a transform left too long."""
-        if diagnostics(error).sqlstate != "22001":
-            return
         over = self.upsert(relation, None)
         for transform in self.plan.transforms:
-            field = transform.column.field
+            field, index = transform.column.field, None
             most = field.max_length
-            index = None
             with self.asking() as cursor:
                 if most is not None:
                     over.execute(cursor, first_too_long(over, transform.column, most))
@@ -141,14 +144,12 @@ class Faults(Call[UpsertPlan, UpsertResult]):
                     index, field.name, f"more than {most} characters after its transform"
                 ) from error
 
-    def blame_key(self, error: ProgrammingError, relation: Relation) -> None:
-        """Raise the error that lists the keys that stand twice, if it is that.
+    def _blame_keys(self, error: DatabaseError, relation: Relation) -> None:
+        """Raise the error that lists the keys that stand twice.
 
         To the server they may be one though their texts differ: its column is of another type,
         or collation, than the model's.
         """
-        if diagnostics(error).sqlstate != "21000":
-            return
         found = None
         with self.asking() as cursor:
             found = self.duplicates(cursor, self.upsert(relation, None))

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from django.db import models, transaction
+from django.db import models
 
 from ..arrow import refuse_table
 from ..csvs import refuse_file
@@ -18,6 +18,7 @@ from ..errors import RowTypeError, counted_in
 from ..fields import Field
 from ..marks import Marks
 from ..names import Model, pk_fields
+from ..ours import atomic
 from ..plans.inherited import InheritedPlan, links, origin
 from ..plans.upsert import UpsertPlan
 from ..readers import TableReader
@@ -73,7 +74,7 @@ class InheritedCall:
         """Write the rows; return the stored objects of those that were left out."""
         self.told = [Known() for _ in self.objects]
         self.marks = []
-        with transaction.atomic(using=self.alias):
+        with atomic(self.alias):
             if self.plan.options.lock is not None:
                 with self.plan.connection.cursor() as cursor:
                     for plan in self.plan.plans.values():

@@ -6,13 +6,12 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from django.db import transaction
-
 from ..arrow import refuse_table
 from ..csvs import refuse_file
 from ..errors import OptionError, RowTypeError, counted_in, listing
 from ..fields import Field, is_clock
 from ..names import Model, named_all, resolve_all
+from ..ours import atomic
 from ..plans.options import UpsertOptions
 from ..plans.upsert import UpsertPlan
 from ..readers import reader_of
@@ -63,7 +62,7 @@ def run(
     def write() -> UpsertResult:
         result = UpsertResult()
         before = 0
-        with transaction.atomic(using=plan.connection.alias):
+        with atomic(plan.connection.alias):
             for given, indexes in groups.items():
                 with counted_in(indexes):
                     part = Part(progress, before)

@@ -7,10 +7,11 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from django.db import connections, transaction
+from django.db import connections
 
 from ..chunks import Chunk
 from ..errors import RowError, counted
+from ..ours import atomic
 from ..plans.base import Plan
 from ..relations import CHUNK_ROWS, Loading, Sink, slots_of
 from ..rows import Rows
@@ -103,5 +104,4 @@ class Sending(Generic[PlanT]):
             yield
 
     def _atomic(self) -> AbstractContextManager[Any]:
-        atomic: AbstractContextManager[Any] = transaction.atomic(using=self.connection.alias)
-        return atomic
+        return atomic(self.connection.alias)

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from django.db import IntegrityError, connections, models
-from django.db.transaction import atomic, mark_for_rollback_on_error
+from django.db.transaction import mark_for_rollback_on_error
 
 from ..arrow import refuse_table
 from ..chunks import Chunk
@@ -112,13 +112,12 @@ class UpdateCall(Call[UpdatePlan, UpdateResult]):
         So that it stays usable, to try again, or to find the row whose text may not be read as what
         it should be. Without any of these it is run as Django's ``update()`` is.
         """
-        guard: Any = mark_for_rollback_on_error
         inside = not self.connection.get_autocommit()
         unsure = self.attempts.most or not all(texts.sure for texts in chunk.texts)
         if (inside and unsure) or self.progress.is_wanted:
-            guard = atomic
-        context: AbstractContextManager[Any] = guard(using=self.connection.alias)
-        return context
+            return self._atomic()
+        guard: AbstractContextManager[Any] = mark_for_rollback_on_error(self.connection.alias)
+        return guard
 
     def merge(self, cursor: Any, relation: Relation) -> UpdateResult:
         """Write the rows that a relation carries; locked first, where the engine can."""

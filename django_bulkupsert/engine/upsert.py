@@ -9,8 +9,7 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
-from django.db import ProgrammingError, transaction
-from django.db.backends.postgresql.psycopg_any import IsolationLevel
+from django.db import ProgrammingError
 
 from ..chunks import Chunk
 from ..columns import Column
@@ -20,7 +19,7 @@ from ..relations import Relation, TransformedRelation
 from ..result import STATUSES, ReturnedRow, Status, UpsertResult
 from ..rows import Rows
 from ..seen import SeenKeys
-from ..server import created_by, has_citus
+from ..server import created_by, has_citus, sees_anew
 from ..sql import Fragment
 from ..statements.catalog import writes_all
 from ..statements.matched import MatchedUpsert
@@ -66,8 +65,7 @@ class UpsertCall(Faults):
         one = len(self._parts()) == 1 and self.plan.options.lock is None
         if one and not self.progress.is_wanted and self.connection.get_autocommit():
             return nullcontext()
-        atomic: AbstractContextManager[Any] = transaction.atomic(using=self.connection.alias)
-        return atomic
+        return self._atomic()
 
     @contextmanager
     def forgetting(self) -> Iterator[None]:
@@ -102,9 +100,7 @@ class UpsertCall(Faults):
 
         Else it is locked as late as can be: when the rows are there.
         """
-        level = getattr(self.connection, "isolation_level", None)
-        one_snapshot = level not in (None, IsolationLevel.READ_COMMITTED)
-        if self.plan.options.lock is not None and one_snapshot:
+        if self.plan.options.lock is not None and not sees_anew(cursor):
             lock_table(self.plan.table).execute(cursor)
 
     def merge(self, cursor: Any, relation: Relation) -> UpsertResult:

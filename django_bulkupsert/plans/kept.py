@@ -86,7 +86,7 @@ def _key(model: Model, using: str, options: Any) -> Hashable:
     """Return what is the same for calls of the same plan; None: that can't be told."""
     given = [getattr(options, name) for name in _names(type(options))]
     # What Django writes of dates, in lookups and functions, has the time zone of the moment.
-    dated = any([isinstance(each, _DATED) for each in given])
+    dated = any(isinstance(each, _DATED) for each in given)
     try:
         signatures = tuple(map(_signature, given))
     except _Unknown:

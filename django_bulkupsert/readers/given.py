@@ -82,8 +82,7 @@ class GivenReader(Reader):
             return False
         with suppress(LookupError):  # reading them says what is wrong
             return all(
-                _KEY_TYPES.issuperset(map(type, map(self.getters[at], rows)))
-                for at in self.linked
+                _KEY_TYPES.issuperset(map(type, map(self.getters[at], rows))) for at in self.linked
             )
         return False
 

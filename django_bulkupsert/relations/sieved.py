@@ -109,7 +109,8 @@ def unreadable(table: str, alias: Fragment, texts: Sequence[str | None]) -> Frag
         "SELECT bu_t.n, bu_i.message, bu_i.detail, bu_i.sql_error_code "
         "FROM unnest({texts}::text[]) WITH ORDINALITY AS bu_t (text, n), "
         "LATERAL pg_input_error_info(bu_t.text, (SELECT format_type(atttypid, atttypmod) "
-        "FROM pg_attribute WHERE attrelid = {table}::regclass AND attname = {name})) AS bu_i "
+        "FROM pg_catalog.pg_attribute WHERE attrelid = {table}::regclass AND attname = {name})) "
+        "AS bu_i "
         "WHERE bu_i.sql_error_code IS NOT NULL ORDER BY bu_t.n",
         texts=value(list(texts)),
         table=value(f"pg_temp.{table}"),

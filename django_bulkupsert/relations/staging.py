@@ -9,7 +9,7 @@ from itertools import islice
 from types import MappingProxyType
 from typing import Any
 
-from django.db import DatabaseError, DataError, IntegrityError, transaction
+from django.db import DatabaseError, DataError, IntegrityError, ProgrammingError, transaction
 
 from ..chunks import Chunk, VerbatimChunk, csv_indexes, csv_lines
 from ..columns import Column
@@ -132,7 +132,7 @@ class StagingRelation(Relation):
         )
         try:
             copy_in(self.connection, self.cursor, statement, lines)
-        except (DataError, IntegrityError) as error:  # a domain has constraints of its own
+        except (DataError, IntegrityError, ProgrammingError) as error:  # a domain has constraints
             names = {slot.alias.text.strip('"'): self.label(slot) for slot in self.slots}
             if isinstance(chunk, VerbatimChunk):
                 indexes = csv_indexes(chunk.rows(), chunk.ordinals)

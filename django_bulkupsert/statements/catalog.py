@@ -12,7 +12,7 @@ def checks(table: Fragment) -> Fragment:
     """Return the query of a table's CHECK constraints: name, expression, and its columns."""
     return compose(
         "SELECT c.conname, pg_get_expr(c.conbin, c.conrelid), array_agg(a.attname::text) "
-        "FROM pg_constraint AS c JOIN pg_attribute AS a "
+        "FROM pg_catalog.pg_constraint AS c JOIN pg_catalog.pg_attribute AS a "
         "ON a.attrelid = c.conrelid AND a.attnum = ANY(c.conkey) "
         "WHERE c.conrelid = to_regclass({table}) AND c.contype = 'c' "
         # PostgreSQL 18 has some that are not enforced.
@@ -25,8 +25,8 @@ def checks(table: Fragment) -> Fragment:
 def foreign_key_columns(table: Fragment) -> Fragment:
     """Return the query of a table's columns that are a foreign key each, and of its name."""
     return compose(
-        "SELECT a.attname::text, c.conname::text FROM pg_constraint AS c JOIN pg_attribute AS a "
-        "ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1] "
+        "SELECT a.attname::text, c.conname::text FROM pg_catalog.pg_constraint AS c "
+        "JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1] "
         "WHERE c.conrelid = to_regclass({table}) AND c.contype = 'f' "
         "AND cardinality(c.conkey) = 1 "
         "AND to_jsonb(c) ->> 'conenforced' IS DISTINCT FROM 'false'",
@@ -37,7 +37,7 @@ def foreign_key_columns(table: Fragment) -> Fragment:
 def has_before_triggers(table: Fragment) -> Fragment:
     """Return the query of whether a trigger may change a row before it is written."""
     return compose(
-        "SELECT EXISTS (SELECT 1 FROM pg_trigger WHERE tgrelid = to_regclass({table}) "
+        "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_trigger WHERE tgrelid = to_regclass({table}) "
         "AND {before})",
         table=value(table.plain()),
         before=BEFORE,
@@ -50,9 +50,9 @@ def writes_all(table: Fragment) -> Fragment:
     Nothing may see it before: a trigger (which those of partitions are too), or a rule.
     """
     return compose(
-        "SELECT c.relkind = 'r' AND NOT c.relhasrules AND NOT EXISTS (SELECT 1 FROM pg_trigger "
-        "WHERE tgrelid = c.oid AND {before}) "
-        "FROM pg_class AS c WHERE c.oid = to_regclass({table})",
+        "SELECT c.relkind = 'r' AND NOT c.relhasrules AND NOT EXISTS "
+        "(SELECT 1 FROM pg_catalog.pg_trigger WHERE tgrelid = c.oid AND {before}) "
+        "FROM pg_catalog.pg_class AS c WHERE c.oid = to_regclass({table})",
         table=value(table.plain()),
         before=BEFORE,
     )
@@ -65,7 +65,8 @@ def deferred(table: Fragment) -> Fragment:
     """
     return compose(
         "SELECT string_agg(format('%%I.%%I', n.nspname, c.conname), ', ') "
-        "FROM pg_constraint AS c JOIN pg_namespace AS n ON n.oid = c.connamespace "
+        "FROM pg_catalog.pg_constraint AS c "
+        "JOIN pg_catalog.pg_namespace AS n ON n.oid = c.connamespace "
         "WHERE c.conrelid = to_regclass({table}) AND c.condeferrable AND c.contype <> 'f'",
         table=value(table.plain()),
     )
@@ -79,9 +80,9 @@ def check_now(names: str) -> Fragment:
 def unique_columns(table: Fragment, index: str) -> Fragment:
     """Return the query of a unique index's columns; no row, unless it is over columns alone."""
     return compose(
-        "SELECT array_agg(a.attname::text) FROM pg_index AS i "
-        "JOIN pg_class AS c ON c.oid = i.indexrelid "
-        "JOIN pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey) "
+        "SELECT array_agg(a.attname::text) FROM pg_catalog.pg_index AS i "
+        "JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid "
+        "JOIN pg_catalog.pg_attribute AS a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey) "
         "WHERE i.indrelid = to_regclass({table}) AND c.relname = {index} AND i.indisunique "
         "AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indnatts = i.indnkeyatts "
         # PostgreSQL 15 has some in which a NULL is a value like any.
