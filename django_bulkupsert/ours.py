@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from django.db import DatabaseError, connections, transaction
 
@@ -20,6 +21,27 @@ def our_own() -> Iterator[None]:
     except DatabaseError as error:
         _mark(error, ours=True)
         raise
+
+
+_last: ContextVar[bool] = ContextVar("last", default=False)
+
+
+@contextmanager
+def last() -> Iterator[None]:
+    """Run the last call of a transaction of ours: nothing that a constraint minds comes after it.
+
+    So it can check what is deferred to the commit, while its rows can be asked which it is.
+    """
+    token = _last.set(True)
+    try:
+        yield
+    finally:
+        _last.reset(token)
+
+
+def is_last() -> bool:
+    """Whether the call at hand is the last one of its transaction."""
+    return _last.get()
 
 
 @contextmanager

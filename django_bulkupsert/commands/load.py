@@ -18,6 +18,7 @@ from django.db import connections, transaction
 
 from ..csvs import CsvRows
 from ..functions import bulk_upsert
+from ..ours import last
 from .interrupts import interruptible
 from .progress import Watched
 from .refusals import REFUSED
@@ -116,15 +117,16 @@ def load(
     alias, model = queryset.db, queryset.model
     connection = connections[alias]
     connection.ensure_connection()
+    owns = connection.get_autocommit()
     given = rows(file)
     found = None
     start = time.perf_counter()
     with (
-        interruptible(connection) as last,
+        interruptible(connection) as ignore,
         rejects or nullcontext() as out,
         transaction.atomic(alias),
     ):
-        with progress as told, transaction.atomic(alias):
+        with progress as told, transaction.atomic(alias), last() if owns else nullcontext():
             result = bulk_upsert(queryset, given, **options, progress=told)
             if dry_run:
                 connection.check_constraints()  # as the commit would
@@ -139,7 +141,7 @@ def load(
             file.file.seek(0)
             write_rejects(rows(file.file), result.rejected, out.write)
             out.flush()
-        last()
+        ignore()
     if not dry_run:
         seconds = time.perf_counter() - start
     collects = options["on_error"] == "collect"

@@ -74,6 +74,7 @@ class Call(Sending[PlanT], Generic[PlanT, ResultT]):
         def attempt() -> ResultT:
             with self.forgetting(), self.unstaged(chunk), self.connection.cursor() as cursor:
                 result = self.merge(cursor, relation)
+                self.check_deferred(cursor)
                 self.progress.done()
                 return result
 
@@ -193,7 +194,7 @@ class Call(Sending[PlanT], Generic[PlanT, ResultT]):
 
     def check_deferred(self, cursor: Any) -> None:
         """Check what is deferred to a commit that comes next, while rows can still be asked."""
-        if self.commits:
+        if self.checks:
             raw("SET CONSTRAINTS ALL IMMEDIATE").execute(cursor)
 
     def statement(self, over: Upsert | Update) -> Fragment:

@@ -11,7 +11,7 @@ from django.db import connections
 
 from ..chunks import Chunk
 from ..errors import RowError, counted
-from ..ours import atomic
+from ..ours import atomic, is_last
 from ..plans.base import Plan
 from ..relations import CHUNK_ROWS, Loading, Sink, slots_of
 from ..rows import Rows
@@ -36,6 +36,11 @@ class Sending(Generic[PlanT]):
         self.commits = False
         self.slots = source.reader.keep("slots", partial(slots_of, source.reader))
         self.chunk_rows = CHUNK_ROWS
+
+    @property
+    def checks(self) -> bool:
+        """Whether what is deferred to the commit is checked at the call's end, which comes next."""
+        return self.commits or is_last()
 
     def take(self, chunk: Chunk) -> None:
         """See a chunk before it is sent."""
