@@ -113,6 +113,10 @@ class _Taker:
         raise NotImplementedError(f"{size} bytes of a file that is written")
 
 
+#: What a statement of ours tries to read as a number, so that it fails and says why.
+GONE = "django_bulkupsert: a stored row was deleted meanwhile"
+
+
 @dataclass(frozen=True)
 class Diagnostics:
     """What the server says of an error, beside its message."""
@@ -129,16 +133,24 @@ class Diagnostics:
     @property
     def told(self) -> str:
         """The message, without the value that one of a value that can't be read may hold."""
+        if self.is_of_a_gone_row:
+            return GONE.partition(": ")[2]
         message = self.message or ""
-        return without_value(message) if is_of_a_value(self.sqlstate) else message
+        return without_value(message) if self.is_of_a_value else message
 
+    @property
+    def is_of_a_value(self) -> bool:
+        """Whether a value is at fault: of class 22, data.
 
-def is_of_a_value(state: str | None) -> bool:
-    """Whether an SQLSTATE is that of a value: of class 22, data.
+        Or a syntax error, which our statements have none of: of what is to be a tsquery, say.
+        """
+        state = self.sqlstate or ""
+        return (state.startswith("22") or state == "42601") and not self.is_of_a_gone_row
 
-    Or a syntax error, which our statements have none of: of what is to be a tsquery, say.
-    """
-    return state is not None and (state.startswith("22") or state == "42601")
+    @property
+    def is_of_a_gone_row(self) -> bool:
+        """Whether it is what a statement of ours says of a row that was deleted meanwhile."""
+        return GONE in (self.message or "")
 
 
 def without_value(message: str) -> str:

@@ -13,7 +13,7 @@
     ├── CsvError                ValueError          a file can't be read as CSV: .line
     ├── DeferredConstraintError IntegrityError      a constraint, checked last, refuses some row
     └── RowError                                    one row is at fault: .index, .field
-        ├── RowExpressionError  FieldError          an expression that can't be used there
+        ├── RowExpressionError  FieldError, ValueError  an expression that can't be used there
         ├── RowTypeError        TypeError           the row is of no kind that is taken
         ├── RowFieldsError      ValueError          the row lacks a field, or gives one too many
         ├── RowValueError       DataError, ValueError   a value that the column can't hold
@@ -25,8 +25,8 @@ the server refuses without saying which row it was comes up as Django's own exce
 
 Messages hold no values of a row, so they can be logged, but for these: a key that stands twice in
 the input, and what names a row of another model (``country__code``) and none has, because there the
-value is the news; and what a trigger or a validator of yours says. (The cause of an error, which a
-traceback shows too, is the server's, and does.)
+value is the news; and what code of yours says: a trigger, a validator, a JSON encoder. (The cause
+of an error, which a traceback shows too, is the server's, and does.)
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
@@ -126,16 +126,16 @@ class UpsertResult:
         return self.created + self.updated
 
     def __add__(self, other: UpsertResult) -> UpsertResult:
+        """Return both: the rows of the other after these, each with its place in its own input."""
         if not isinstance(other, UpsertResult):
             return NotImplemented
-        rows = [*self.rows, *other.rows]
         return UpsertResult(
             self.created + other.created,
             self.updated + other.updated,
             self.unchanged + other.unchanged,
             self.skipped + other.skipped,
-            sorted(rows, key=lambda row: row.index) if rows else (),
-            sorted((*self.rejected, *other.rejected), key=lambda row: row.index) or (),
+            [*self.rows, *other.rows] or (),
+            [*self.rejected, *other.rejected] or (),
             self.retries + other.retries,
         )
 
@@ -167,6 +167,13 @@ class UpsertResult:
             ]  # fmt: skip
             shown.append(_table(head, rejects, len(self.rejected)))
         return "".join(shown)
+
+
+def in_order(result: UpsertResult) -> UpsertResult:
+    """Return the result of one input, of which parts were added up, in the input's order."""
+    rows = sorted(result.rows, key=lambda row: row.index)
+    rejected = sorted(result.rejected, key=lambda row: row.index)
+    return replace(result, rows=rows or (), rejected=rejected or ())
 
 
 class UpdateResult(int):

@@ -481,3 +481,88 @@ def test_async_calls_are_run_again(kind, isolation):
     with beside(*AT_ONCE):
         result = async_to_sync(work)()
     assert (counts(result), result.retries) == ((1, 1, 0, 0), 1)
+
+
+# A stored row that is deleted ------------------------------------------------------------------
+
+LENT = {"returning": {"returning": ["stock"]}, "counts": {}, "collected": {"on_error": "collect"}}
+
+
+def upsert_name(strategy, **options):
+    if options.get("on_error") == "collect":
+        strategy = None
+    return Product.objects.bulk_upsert(
+        [{"sku": "a", "name": "new"}, {"sku": "c", "name": "new"}],
+        unique_fields=["sku"],
+        strategy=strategy,
+        **options,
+    )
+
+
+@contextmanager
+def deleted_beside():
+    """The stored row "a" is deleted while a call that has seen it waits for it."""
+    Product.objects.create(sku="a", name="old", stock=777, price=5)
+    with beside(lambda: Product.objects.filter(sku="a").delete(), lambda: None):
+        yield
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["alone", "inside"])
+@pytest.mark.parametrize("options", LENT.values(), ids=LENT)
+def test_what_a_deleted_row_held_does_not_come_back(strategy, inside, options, caplog):
+    """A new row has the defaults, not what the one held that was there before."""
+    with deleted_beside(), transaction.atomic() if inside else nullcontext():
+        result = upsert_name(strategy, **options)
+    assert (result.retries, counts(result)) == (1, (2, 0, 0, 0))
+    for product in Product.objects.all():
+        assert (product.name, product.stock, product.price) == ("new", 0, None)
+    assert [row.values["stock"] for row in result.rows] == (
+        [0, 0] if options.get("returning") else []
+    )
+    (record,) = caplog.records
+    assert "deleted meanwhile" in record.message
+
+
+def test_one_deleted_row(strategy):
+    """The same where a row stands in the statement itself."""
+    with deleted_beside():
+        result = Product.objects.bulk_upsert(
+            [{"sku": "a", "name": "new"}], unique_fields=["sku"], strategy=strategy
+        )
+    assert (result.retries, counts(result)) == (1, (1, 0, 0, 0))
+    assert Product.objects.get().stock == 0
+
+
+@pytest.mark.parametrize("options", LENT.values(), ids=LENT)
+def test_without_retries_a_deleted_row_is_an_error(strategy, options):
+    """It says what to do, and nothing is written."""
+    with deleted_beside(), pytest.raises(OperationalError) as caught:
+        upsert_name(strategy, retries=0, **options)
+    assert str(caught.value).startswith("bulk_upsert() of tests.Product was writing 2 rows")
+    assert str(caught.value).endswith(
+        "another transaction deleted a row that it was to update; nothing of it was written; "
+        "run it again"
+    )
+    assert not Product.objects.exists()
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_deleted_row_under_one_snapshot(strategy, level, isolation):
+    """Where a transaction goes on seeing the row, all of it is run again."""
+    isolation(level)
+    with deleted_beside():
+        result = upsert_name(strategy)
+    assert (result.retries, counts(result)) == (1, (2, 0, 0, 0))
+    assert set(Product.objects.values_list("name", "stock")) == {("new", 0)}
+
+
+def test_many_rows_beside_a_deleted_one(shape):
+    """As many as are staged, of which some are there, and some are not."""
+    Product.objects.bulk_copy([{"sku": f"{i}", "stock": i} for i in range(3_000)])
+    rows = [{"sku": f"{i}", "name": "new"} for i in range(1_500, 4_500)]
+    rows.append({"sku": "a", "name": "new"})
+    with deleted_beside():
+        result = Product.objects.bulk_upsert(shape(rows), unique_fields=["sku"])
+    assert (result.retries, counts(result)) == (1, (1_501, 1_500, 0, 0))
+    assert Product.objects.get(sku="a").stock == 0
+    assert Product.objects.get(sku="2999").stock == 2_999

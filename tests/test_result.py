@@ -30,6 +30,22 @@ def test_retries_are_no_part_of_what_became_of_the_rows():
     assert (UpsertResult(1, retries=3) + UpsertResult(2, retries=4)).retries == 7
 
 
+def test_rows_of_parts():
+    """Those of one part follow those of the other, each with its place in its own input."""
+    parts = [
+        UpsertResult(
+            2,
+            rows=[ReturnedRow(i, {"sku": f"{part}{i}"}, Status.CREATED) for i in (0, 2)],
+            rejected=[Rejected(1, None, "sku", None, "no", None)],
+        )
+        for part in "ab"
+    ]
+    total = sum(parts, UpsertResult())
+    assert [row.values["sku"] for row in total.rows] == ["a0", "a2", "b0", "b2"]
+    assert [row.index for row in total.rejected] == [1, 1]
+    assert total.total == 6
+
+
 def test_an_update_is_a_number_as_djangos_is():
     result = UpdateResult(2, 3, 1)
     assert (f"{result}", str(result), repr(result)) == ("5", "5", "5")

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from time import sleep
 from typing import Any, TypeVar
 
-from django.db import DatabaseError
+from django.db import DatabaseError, OperationalError
 
 from ..driver import diagnostics
 from ..ours import disown, is_our_own
@@ -152,12 +152,13 @@ class Attempts:
         """Return how often to try again what ended with an error."""
         if not is_our_own(error):
             return 0
-        state = diagnostics(error).sqlstate
+        found = diagnostics(error)
+        state = found.sqlstate
         if state in OTHER_KIND or (state == TAKEN and self.count < self.most):
             if passes is None:
                 return self._inner_tries if error is self.ending else 0
             return passes(error)
-        if state not in (DEADLOCK, NOT_SERIALIZABLE):
+        if state not in (DEADLOCK, NOT_SERIALIZABLE) and not found.is_of_a_gone_row:
             return 0
         # The caller's transaction may hold the very locks that the other one waits for.
         return self.most if self._owns else 1
@@ -177,6 +178,11 @@ class Attempts:
     def _told(self, error: DatabaseError, *, why: bool) -> DatabaseError:
         """Return an error as it is told: without values, and with what there is to say."""
         found = diagnostics(error)
+        if found.is_of_a_gone_row:
+            return OperationalError(
+                f"{self.call} was {self.doing}, when another transaction deleted a row that it was "
+                "to update; nothing of it was written; run it again"
+            )
         said = str(error).rstrip()
         notes = [
             f"HINT:  {found.hint}" if found.hint else None,

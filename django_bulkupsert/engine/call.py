@@ -18,7 +18,7 @@ from django.db import (
 
 from .. import server
 from ..chunks import Chunk, joined
-from ..driver import Diagnostics, diagnostics, is_of_a_value
+from ..driver import Diagnostics, diagnostics
 from ..errors import OptionError, counted
 from ..relations import (
     UNNEST_ROWS,
@@ -86,7 +86,7 @@ class Call(Sending[PlanT], Generic[PlanT, ResultT]):
                 alone=self.connection.get_autocommit(),
             )
         except (DataError, ProgrammingError) as error:
-            if is_of_a_value(diagnostics(error).sqlstate):
+            if diagnostics(error).is_of_a_value:
                 fault = find_fault(self.connection, self.slots, chunk)
                 if fault is not None:
                     raise fault from error

@@ -9,7 +9,7 @@ from typing import Any
 from django.db import DatabaseError, IntegrityError, transaction
 
 from ..columns import Column
-from ..driver import diagnostics, is_of_a_value
+from ..driver import diagnostics
 from ..errors import RowConstraintError, RowError, RowValueError
 from ..names import resolve
 from ..plans.upsert import UpsertPlan
@@ -147,8 +147,9 @@ class CollectingCall(ScreeningCall):
 
     def _check_is_a_rows(self, cursor: Any, staging: StagingRelation, error: DatabaseError) -> None:
         """Raise an error that is no row's: of the server, or of the statement whatever its rows."""
-        state = diagnostics(error).sqlstate
-        if not state or state.startswith(OTHER_STATES):
+        found = diagnostics(error)
+        state = found.sqlstate
+        if not state or state.startswith(OTHER_STATES) or found.is_of_a_gone_row:
             raise error
         if state.startswith(("22", "23")):
             return
@@ -228,6 +229,6 @@ class CollectingCall(ScreeningCall):
             fields: Any = getattr(constraint, "fields", ())
             if constraint.name == found.constraint and len(fields) == 1:
                 column = self.plan.column(resolve(self.plan.model, fields[0], "constraint"))
-        kind = RowValueError if is_of_a_value(found.sqlstate) else RowConstraintError
+        kind = RowValueError if found.is_of_a_value else RowConstraintError
         why = Why(column, found.told or str(error), kind=kind, cause=error)
         self.take_out(cursor, staging, [ordinal], why)

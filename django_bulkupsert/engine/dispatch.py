@@ -25,10 +25,11 @@ from .progress import Progress
 
 def run(model: Model, rows: Any, options: UpsertOptions, using: str) -> UpsertResult:
     """Upsert ``rows``; see ``BulkUpsertQuerySet.bulk_upsert`` for the meaning of each word."""
+    needs = "SELECT and INSERT, and UPDATE if it may update"
     attempts = Attempts(
         connections[using],
         f"bulk_upsert() of {model._meta.label}",
-        "SELECT and INSERT, and UPDATE if it may update",
+        needs if options.lock is None else f"{needs} or to be locked",
         options.retries,
         rows,
     )

@@ -16,7 +16,7 @@ from ..plans.options import UpsertOptions
 from ..plans.upsert import UpsertPlan
 from ..readers import reader_of
 from ..readers.base import described
-from ..result import UpsertResult
+from ..result import UpsertResult, in_order
 from .attempts import Attempts
 from .opening import opened
 from .progress import Part, Progress
@@ -75,7 +75,7 @@ def run(
                     rejected=[replace(row, index=indexes[row.index]) for row in some.rejected],
                 )
             progress.done()
-        return result
+        return in_order(result)
 
     return attempts.part(write, passes=None, alone=plan.connection.get_autocommit())
 

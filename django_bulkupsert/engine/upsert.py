@@ -16,7 +16,7 @@ from ..columns import Column
 from ..marks import Marks
 from ..plans.upsert import UpsertPlan
 from ..relations import Relation, TransformedRelation
-from ..result import STATUSES, ReturnedRow, Status, UpsertResult
+from ..result import STATUSES, ReturnedRow, Status, UpsertResult, in_order
 from ..rows import Rows
 from ..seen import SeenKeys
 from ..server import created_by, has_citus, sees_anew
@@ -115,7 +115,7 @@ class UpsertCall(Faults):
         first, *others = [
             self._take(cursor, self.upsert(relation, part, sure=sure)) for part in self._parts()
         ]
-        return sum(others, first)
+        return in_order(sum(others, first)) if others else first
 
     def _is_sure(self, cursor: Any) -> bool:
         """Whether what is not written was left out by the statement: no trigger nor rule may."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from django.db import DatabaseError, IntegrityError
 
-from ..driver import Diagnostics, diagnostics, is_of_a_value, without_value
+from ..driver import Diagnostics, diagnostics, without_value
 from ..errors import RowConstraintError, RowError, RowValueError
 
 #: Errors whose DETAIL tells more without telling the value: out of range, untranslatable.
@@ -44,7 +44,7 @@ def located(
     names = [name for name in labels if column.endswith(name)]
     field = labels[max(names, key=len)] if names else None
     own = match.start() == 0  # or it is a trigger's, whose message may hold anything
-    kind = RowValueError if is_of_a_value(found.sqlstate) else RowConstraintError
+    kind = RowValueError if found.is_of_a_value else RowConstraintError
     return kind(index, field, reason_of(found, own=own) or str(error))
 
 

@@ -86,6 +86,15 @@ class Proposed(Keyed):
         return self.matches and not self.leaves and bool(self.lent)
 
     @cached_property
+    def watches(self) -> bool:
+        """Whether it is seen to that no row is inserted with what a stored row has lent.
+
+        That row was deleted when its turn came, and what it held is not to come back. Not seen
+        where the server can't tell an insert from an update.
+        """
+        return self.lends and self.created_by != "join"
+
+    @cached_property
     def finds_by_pk(self) -> bool:
         """Whether written rows are found by a primary key that the statement knows before.
 

@@ -23,9 +23,10 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-from ..sql import EMPTY, Fragment, comma, compose, join, raw
+from ..driver import GONE
+from ..sql import EMPTY, Fragment, comma, compose, join, literal, raw
 from .inserted import Inserted
-from .over import AND, BY_HASH, alias
+from .over import AND, BY_HASH, BY_INDEX, alias
 from .proposed import CREATED, SKIPPED, UNCHANGED, UPDATED
 
 
@@ -38,9 +39,10 @@ class Upsert(Inserted):
         prelude = EMPTY if self.reads_once else self.relation.prelude()
         ctes = [prelude, self.duplicates(), *self.writes()]
         return compose(
-            "WITH {ctes} {reply}",
+            "WITH {ctes} {reply}{unless}",
             ctes=comma(cte for cte in ctes if cte.text),
             reply=self._rows() if self.per_row else self._counts(),
+            unless=self._unless_gone() if self.watches else EMPTY,
         )
 
     @property
@@ -53,6 +55,31 @@ class Upsert(Inserted):
             self.relation.shape, self.part, self.created_by, self.per_row, self.pk_given,
             self.distinct, self.looks_up, self.sure, constants,
         )  # fmt: skip
+
+    def _unless_gone(self) -> Fragment:
+        """Return the condition that no row was inserted which was stored before; else an error."""
+        written = self._written_key("bu_up")
+        if self.literals is not None:
+            rows = raw("SELECT 1 FROM bu_up, bu_i WHERE bu_up.created AND bu_i.s0 IS NOT NULL")
+        elif self.streams:  # the statement sees what was there before
+            same = self.equal([part.stored() for part in self.plan.key], written, BY_INDEX)
+            rows = compose(
+                "SELECT 1 FROM bu_up JOIN {table} ON {same} WHERE bu_up.created",
+                table=self.plan.table,
+                same=join(AND, [same, *self.stored_in_index()]),
+            )
+        else:  # no join: of CTEs the planner takes a nested loop
+            rows = compose(
+                "SELECT {written} FROM bu_up WHERE bu_up.created"
+                " INTERSECT SELECT {key} FROM bu_i WHERE bu_i.s0 IS NOT NULL",
+                written=comma(written),
+                key=comma(self.key("bu_i")),
+            )
+        return compose(
+            " WHERE (CASE WHEN EXISTS ({rows}) THEN {gone} ELSE '0' END)::integer = 0",
+            rows=rows,
+            gone=literal(GONE),
+        )
 
     # The replies --------------------------------------------------------------------------
 
@@ -203,13 +230,15 @@ class Upsert(Inserted):
         found = raw("bu_i.s0 IS NOT NULL")
         return compose(template, written=written, created=created, found=found)
 
-    def _returned(self, name: str) -> Fragment:
-        """Return the condition that a written row has the key of an input row."""
-        keys = [
+    def _written_key(self, name: str) -> list[Fragment]:
+        return [
             compose("{name}.{k}", name=raw(name), k=alias("k", i))
             for i in range(len(self.plan.key))
         ]
-        same = [self.equal(self.key("bu_i"), keys, BY_HASH)]
+
+    def _returned(self, name: str) -> Fragment:
+        """Return the condition that a written row has the key of an input row."""
+        same = [self.equal(self.key("bu_i"), self._written_key(name), BY_HASH)]
         if self.plan.condition is not None:
             # An update may have taken the row out of a partial index.
             same += self.in_index("bu_i")
