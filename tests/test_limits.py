@@ -274,6 +274,18 @@ def test_a_privilege_that_is_missing(role, strategy, grants, call, needs):
     assert not Product.objects.exists()
 
 
+def test_the_privilege_to_lock_a_table(role, strategy):
+    """To insert is not enough for that."""
+    role("SELECT, INSERT")
+    words = {"unique_fields": ["sku"], "ignore_conflicts": True, "strategy": strategy}
+    run("SET ROLE bulk_tester")
+    with pytest.raises(ProgrammingError) as caught, transaction.atomic():
+        Product.objects.bulk_upsert(rows(3), lock="table", **words)
+    assert "and UPDATE if it may update, or for lock='table', and" in str(caught.value)
+    assert Product.objects.bulk_upsert(rows(3), **words).created == 3
+    run("RESET ROLE")
+
+
 @pytest.mark.parametrize("call", ["upsert", "stream", "update", "copy"])
 def test_a_transaction_that_is_read_only(transactional_db, strategy, call):
     _, work = calls(strategy)[call]

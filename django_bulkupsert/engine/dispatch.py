@@ -29,7 +29,7 @@ def run(model: Model, rows: Any, options: UpsertOptions, using: str) -> UpsertRe
     attempts = Attempts(
         connections[using],
         f"bulk_upsert() of {model._meta.label}",
-        needs if options.lock is None else f"{needs} or to be locked",
+        needs if options.lock is None else f"{needs}, or for lock='table'",
         options.retries,
         rows,
     )
