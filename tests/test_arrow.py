@@ -1019,7 +1019,7 @@ def test_cancelled_while_a_stream_runs():
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 20
 
     async_to_sync(work)()
     assert len(seen) < 500

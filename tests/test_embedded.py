@@ -57,7 +57,7 @@ def servers(folder: Path) -> list[int]:
 
 def gone(folder: Path) -> bool:
     """Whether no server is left, soon."""
-    for _ in range(50):
+    for _ in range(300):
         if not servers(folder):
             return True
         time.sleep(0.1)
