@@ -117,10 +117,19 @@ def check_name(model: Model, name: Any, option: str, hint: str = "") -> None:
         )
 
 
-def nearest(model: Model, name: str) -> str:
-    """Return the names that may have been meant by one that is none."""
+def close(name: str, known: Iterable[str]) -> list[str]:
+    """Return the names, three at most, that are much like another, in whatever case it is."""
+    spelled: dict[str, list[str]] = {}
+    for each in known:
+        spelled.setdefault(each.casefold(), []).append(each)
+    near = get_close_matches(name.casefold(), spelled, n=3)
+    return [each for folded in near for each in spelled[folded]][:3]
+
+
+def nearest(model: Model, *names: str) -> str:
+    """Return the names that may have been meant by some that are none."""
     known = [each.name for each in model._meta.concrete_fields]
-    near = get_close_matches(name, known, n=3)
+    near = list(dict.fromkeys(each for name in names for each in close(name, known)))
     return f"did you mean {listing(near)}?" if near else f"it has {listing(known, 25)}"
 
 

@@ -228,6 +228,11 @@ REFUSED = [
      "tests.City; it has id, name, country"),
     (["tests.Product", "FILE", "--unique", "sku", "--ignore-conflicts", "--update", "name"],
      "--ignore-conflicts and --update are mutually exclusive"),
+    (["tests.Product", "FILE", "--unique", "sku", "--ignore-conflicts", "--where-newer", "name"],
+     "--ignore-conflicts and --where-newer are mutually exclusive"),
+    (["Tests.PRODUCTS", "x"], "there is no model 'Tests.PRODUCTS'; did you mean tests.Product"),
+    (["tests.City", "FILE", "--map", "name=NAMES"],
+     "'NAMES' is no field of tests.City; did you mean name?"),
 ]  # fmt: skip
 
 
@@ -238,6 +243,21 @@ def test_refused(file, arguments, message):
     said = refused("bulkupsert", *(path if each == "FILE" else each for each in arguments))
     assert message in said
     assert not Product.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ("SKUS,x,PRIZE", "the first line has to name the columns; did you mean sku and price?"),
+        ("url", "the first line has to name the columns, and it has id, sku, name, stock, price,"),
+        ("name,PRIZE", "no field of tests.Product; did you mean price? --map says which field"),
+        ("name,url", "sku, name, stock, price, created and updated; --map says which field"),
+    ],
+)
+def test_columns_that_are_no_field(file, header, said):
+    """The message reads as sentences; names are near whatever case they have."""
+    path = file(f"{header}\n{header}\n")
+    assert said in refused("bulkupsert", "tests.Product", path, "--unique", "sku")
 
 
 def test_refused_rows(file):
@@ -861,7 +881,9 @@ def test_overwriting(tmp_path, monkeypatch):
     assert refused(*arguments, "--filter", "sku", "--force").startswith("--filter is written as")
     assert "expected a number" in refused(*arguments, "--filter", "stock=x", "--force")
     assert "Cannot resolve" in refused(*arguments, "--filter", "x=x", "--force")
-    assert "No such file" in refused("bulkexport", "tests.Product", str(tmp_path / "a" / "b"))
+    nowhere = str(tmp_path / "a" / "b")
+    said = refused("bulkexport", "tests.Product", nowhere)
+    assert said == f"{nowhere}: No such file or directory"
 
 
 def test_a_device(tmp_path):
@@ -1007,7 +1029,7 @@ def test_rejects_that_cannot_be_written(file, tmp_path):
     words = ["--unique", "sku", "--rejects"]
     for out, message in ((tmp_path / "a" / "b.csv", "No such file"), (tmp_path, "Is a directory")):
         said = refused("bulkupsert", "tests.Product", file(MESSY), *words, str(out))
-        assert message in said
+        assert said.startswith(f"{out}: {message}")
         assert not Product.objects.exists()
     if Path("/dev/full").exists():
         said = refused("bulkupsert", "tests.Product", file(MESSY), *words, "/dev/full")

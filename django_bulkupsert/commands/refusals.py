@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 
 from django.apps import apps
 from django.core.exceptions import FieldError, ValidationError
@@ -13,7 +12,7 @@ from django.core.management.base import CommandError
 from django.db import Error, connections
 
 from ..errors import BulkUpsertError, UnsupportedDatabase, listing
-from ..names import Model
+from ..names import Model, close
 
 #: The exit status of a call that leaves out rows, of one that is refused, and of one that is
 #: interrupted.
@@ -32,7 +31,7 @@ _FLAGS = (
     (r"\bunique_fields\b", "--unique"),
     (r"\bmatch_fields\b", "--match"),
     (r"\bupdate_fields\b", "--update"),
-    (r"^where(, Excluded\(\))?(?=:| names| and)|\bwhere$", "--where-newer"),
+    (r"^where(, Excluded\(\))?(?=:| names| and)|\bwhere(?=$| are mutually)", "--where-newer"),
     (r"^Batch size", "--batch-size"),
     (r"pass the file's encoding", "--encoding says what it is"),
 )
@@ -89,7 +88,7 @@ def model_named(label: str) -> Model:
         return apps.get_model(label)
     except (LookupError, ValueError):
         known = [model._meta.label for model in apps.get_models(include_auto_created=True)]
-        near = get_close_matches(label, known, n=3)
+        near = close(label, known)
         hint = f"did you mean {listing(near)}?" if near else "a model is named as app.Model"
         raise CommandError(f"there is no model {label!r}; {hint}", returncode=REFUSED) from None
 

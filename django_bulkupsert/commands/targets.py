@@ -6,7 +6,7 @@ import codecs
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 from django.core.management.base import CommandError
 
@@ -44,14 +44,14 @@ def written(
     if path == "-":
         yield from _to_stdout(stdout, encoding)
         return
-    path = os.path.realpath(path)
+    given, path = path, os.path.realpath(path)
     if os.path.exists(path) and not os.path.isfile(path):
         with open(path, "wb") as device:  # a pipe, or the like
             yield device
         return
     part = partial_path(path)
     try:
-        with open(part, "wb") as file:
+        with _opened(part, given) as file:
             yield file
     except BaseException:
         with suppress(OSError):
@@ -66,6 +66,19 @@ def written(
         with suppress(OSError):
             os.unlink(part)
         raise CommandError(f"{path}: {error.strerror}", returncode=REFUSED) from error
+
+
+def _opened(part: str, path: str) -> IO[bytes]:
+    """Open a file that is not whole yet; an error names the one that it is to be.
+
+    Raises:
+        OSError: It can't be opened.
+    """
+    try:
+        return open(part, "wb")
+    except OSError as error:
+        error.filename = path
+        raise
 
 
 def partial_path(path: str) -> str:

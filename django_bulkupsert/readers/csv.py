@@ -183,15 +183,20 @@ def _unknown(model: Model, extra: Sequence[str], found: Sequence[Any]) -> str:
     label = model._meta.label
     if not found:
         other = next((each for each in DELIMITERS if each in extra[0]), None)
-        hint = nearest(model, extra[0])
+        hint = nearest(model, *extra[:10])
         if len(extra) == 1 and other is not None:
             hint = f"it may be that delimiter={other!r} parts them"
         return (
             f"no column is a field of {label}: {listing(map(repr, extra))}; the first line has to "
-            f"name the columns, and {hint}"
+            f"name the columns{';' if _asks(hint) else ', and'} {hint}"
         )
+    hint = nearest(model, *extra[:10])
     return (
         f"{listing(map(repr, extra), 25)} of the header {'is' if len(extra) == 1 else 'are'} no "
-        f"field of {label}; {nearest(model, extra[0])} columns= says which field a column is, "
-        "and ignore_extra=True leaves out what is none"
+        f"field of {label}; {hint}{'' if _asks(hint) else ';'} columns= says which field a column "
+        "is, and ignore_extra=True leaves out what is none"
     )
+
+
+def _asks(hint: str) -> bool:
+    return hint.endswith("?")
