@@ -246,6 +246,54 @@ def test_refused(file, arguments, message):
 
 
 @pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("bulkupsert", ["unique", "constraint", "match", "update", "where-newer", "map", "rejects",
+                        "database", "encoding", "delimiter", "format", "batch-size"]),
+        ("bulkexport", ["fields", "filter", "database", "delimiter"]),
+    ],
+)  # fmt: skip
+def test_options_that_are_empty(file, tmp_path, name, options):
+    """What a variable that is not set gives is not taken for no option at all."""
+    path = file() if name == "bulkupsert" else str(tmp_path / "out.csv")
+    for option in options:
+        with pytest.raises(CommandError, match=option.replace("batch-size", "int")):
+            run(name, "tests.Product", path, f"--{option}", "")
+        with pytest.raises(CommandError, match=option.replace("batch-size", "int")):
+            run(name, "tests.Product", path, f"--{option}=")
+    assert refused(name, "tests.Product", "") == "FILE is given, but empty"
+    assert refused("bulkupsert", "tests.Product", path, "--update", "name", "--update",
+                   " ,") == "--update is given, but empty"  # fmt: skip
+    assert not Product.objects.exists()
+    assert [each.name for each in tmp_path.iterdir()] in (["rows.csv"], [])
+
+
+def test_models_of_several_tables(tmp_path):
+    """They are exported, and not loaded; that is said before the file is looked at."""
+    said = refused("bulkupsert", "tests.Pizzeria", str(tmp_path / "nothing.csv"))
+    assert said == (
+        "tests.Pizzeria keeps its fields in several tables, and no file can be loaded into these; "
+        "bulk_upsert() takes its instances"
+    )
+
+
+@pytest.mark.parametrize("option", ["--update", "--match"])
+def test_foreign_keys_that_the_header_names_otherwise(file, monkeypatch, option):
+    """A name of another field than the one the file gives is not taken for the foreign key."""
+    Country.objects.create(code="DE")
+    path = file("name,Land\nBerlin,DE\n")
+    by = ["--unique", "name"] if option == "--update" else []
+    words = ["tests.City", path, *by, "--map", "Land=country__code", option]
+    said = refused("bulkupsert", *words, "country__name")
+    assert said == f"{option}: no column is 'country__name'; the header has name and Land"
+    run("bulkupsert", *words, "country__code")
+    monkeypatch.setattr(sys, "stdin", Standard(Path(path).read_bytes()))
+    monkeypatch.setattr(sys.stdin.buffer, "seekable", lambda: False, raising=False)
+    run("bulkupsert", words[0], "-", *words[2:], "country__code")
+    assert City.objects.get().country_id is not None
+
+
+@pytest.mark.parametrize(
     ("header", "said"),
     [
         ("SKUS,x,PRIZE", "the first line has to name the columns; did you mean sku and price?"),
@@ -511,8 +559,10 @@ def test_other_threads(file):
     assert found[0]["created"] == 0
 
 
-def python(*arguments: str, data: bytes = b"") -> subprocess.CompletedProcess:
-    """Run a command as a program, on the database of the tests."""
+def python(
+    *arguments: str, data: bytes = b"", closed: str = "", **words
+) -> subprocess.CompletedProcess:
+    """Run a command as a program, on the database of the tests; the shell closes ``<&-``."""
     code = (
         "import os, sys, django; django.setup()\n"
         "from django.db import connections\n"
@@ -522,13 +572,15 @@ def python(*arguments: str, data: bytes = b"") -> subprocess.CompletedProcess:
     )
     name = connection.settings_dict["NAME"]
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "NAME": name}
+    environment.update(words.pop("env", {}))
+    shell = ["sh", "-c", f'exec "$@" {closed}', "sh"] if closed else []
     return subprocess.run(
-        [sys.executable, "-c", code, *arguments],
+        [*shell, sys.executable, "-c", code, *arguments],
         input=data,
-        capture_output=True,
         cwd=ROOT,
         env=environment,
         check=False,
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **words},
     )
 
 
@@ -547,7 +599,91 @@ def test_programs(file):
     assert ended.returncode == 2
     assert ended.stderr == b"CommandError: nothing.csv: No such file or directory\n"
     assert ended.stdout == b""
-    assert b"Traceback" in python("bulkupsert", "tests.Nothing", "x", "--traceback").stderr
+    ended = python("bulkupsert", "tests.Nothing", "x", "--traceback")
+    assert b"Traceback" in ended.stderr
+    assert ended.returncode == 2
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_nobody_reads_the_summary(file, tmp_path, form):
+    """A reader that goes away changes neither the status nor the rows, and nothing is said."""
+    for text, status in ((FILE, 0), (FILE + "C,x,y\n", 1)):
+        read, write = os.pipe()
+        os.close(read)
+        words = ["--format", form, "--unique", "sku", "--rejects", str(tmp_path / "bad.csv")]
+        ended = python("bulkupsert", "tests.Product", file(text), *words, stdout=write)
+        os.close(write)
+        assert ended.returncode == status
+        said = ended.stderr.decode()
+        assert said.startswith("CommandError: 1 row was rejected") if status else not said
+        assert len(stored()) == 2
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device")
+def test_no_room_for_the_summary(file):
+    """What was done is said where the summary can't be written; the status is the rows'."""
+    words = ["bulkupsert", "tests.Product", file(), "--unique", "sku"]
+    ways = [(["--dry-run"], "nothing was written"), ([], "the rows are written")]
+    for more, done in ways:
+        with open("/dev/full", "wb") as full:
+            ended = python(*words, *more, stdout=full)
+        said = f"{done}, but the summary can't be shown: No space left on device\n"
+        assert (ended.returncode, ended.stderr.decode()) == (0, said)
+        assert len(stored()) == (0 if more else 2)
+    with open("/dev/full", "wb") as full:
+        ended = python("bulkexport", "tests.Product", os.devnull, stderr=full)
+    assert ended.returncode == 0
+
+
+def test_no_room_in_a_call(file):
+    """Where a program calls the command, its stdout stays what it is."""
+
+    class Full(io.StringIO):
+        def flush(self):
+            raise OSError(28, "No space left on device")
+
+        def fileno(self):
+            raise AssertionError("of use to the caller")
+
+    told = io.StringIO()
+    call_command("bulkupsert", "tests.Product", file(), "--match", "sku", stdout=Full(),
+                 stderr=told)  # fmt: skip
+    assert told.getvalue().startswith("the rows are written, but the summary can't be shown: No space")
+    told = Full()
+    call_command("bulkexport", "tests.Product", os.devnull, stderr=told)
+    assert "2 rows written" in told.getvalue()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_characters_that_stdout_lacks(file):
+    """They are escaped."""
+    path = file("sku,name\nA,caf\xe9 \u2028\n")
+    words = ["--unique", "sku", "--dry-run"]
+    ended = python("bulkupsert", "tests.Product", path, *words, env={"PYTHONIOENCODING": "ascii"})
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert b"name: 'caf\\xe9 \\u2028'\n" in ended.stdout
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(os.name != "posix", reason="descriptors are closed otherwise elsewhere")
+def test_closed_streams(file, tmp_path):
+    """Without stdin nobody is asked, and it is no file; without stdout a summary is not wanted."""
+    words = ["--unique", "sku"]
+    ended = python("bulkupsert", "tests.Product", "-", *words, closed="<&-")
+    assert (ended.returncode, ended.stderr) == (2, b"CommandError: -: stdin is closed\n")
+    ended = python("bulkupsert", "tests.Product", file(), *words, closed="<&-")
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    path = tmp_path / "out.csv"
+    path.write_text("precious")
+    ended = python("bulkexport", "tests.Product", str(path), closed="<&-")
+    said = f"CommandError: {path} is there already; --force overwrites it\n"
+    assert (ended.returncode, ended.stderr.decode()) == (2, said)
+    ended = python("bulkupsert", "tests.Product", file(), *words, closed=">&-")
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    ended = python("bulkexport", "tests.Product", "-", closed=">&-")
+    assert (ended.returncode, ended.stderr) == (2, b"CommandError: -: stdout is closed\n")
 
 
 # bulkexport -------------------------------------------------------------------------------

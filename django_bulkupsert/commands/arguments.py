@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from django.core.management.base import CommandError, CommandParser
 
 from ..names import Model, find
@@ -28,6 +31,14 @@ def fields_in(model: Model, given: list[str] | None) -> list[str] | None:
         name if each is None or each.path is None else each.field.name
         for name, each in zip(names, found, strict=True)
     ]
+
+
+def related_in(model: Model, options: Mapping[str, Any]) -> dict[str, str]:
+    """Return the names that options give to foreign keys as a header does, each with its option."""
+    flags = ("unique", "match", "update")
+    named = [(name, flag) for flag in flags for name in names_in(options[flag]) or ()]
+    found = [(name, flag, find(model, name)) for name, flag in named]
+    return {name: f"--{flag}" for name, flag, each in found if each is not None and each.path}
 
 
 def pairs_in(

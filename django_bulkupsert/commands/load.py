@@ -17,6 +17,8 @@ from django.core.management.base import CommandError
 from django.db import connections, transaction
 
 from ..csvs import CsvRows
+from ..csvs.source import CsvSource
+from ..errors import listing
 from ..functions import bulk_upsert
 from ..ours import last
 from .interrupts import interruptible
@@ -41,8 +43,10 @@ def opened(path: str, again: bool, rejects: str | None = None) -> Iterator[Watch
         rejects: Where rejects are to be written: not into the file itself.
 
     Raises:
-        CommandError: They would be.
+        CommandError: They would be; or stdin is closed.
     """
+    if path == "-" and sys.stdin is None:
+        raise CommandError("-: stdin is closed", returncode=REFUSED)
     with ExitStack() as stack:
         file: IO[bytes] = sys.stdin.buffer if path == "-" else stack.enter_context(open(path, "rb"))
         if rejects and rejects != "-":
@@ -78,6 +82,32 @@ def _size(file: IO[bytes]) -> int | None:
     except OSError:
         return None  # it is none of the system's
     return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+def check_header(
+    rows: Callable[[IO[bytes]], CsvRows], file: Watched, related: Mapping[str, str]
+) -> None:
+    """Check that options name foreign keys as the header does; the file is at its start again.
+
+    Args:
+        rows: Makes rows of an open file.
+        file: The file.
+        related: The names, each with its option.
+
+    Raises:
+        CommandError: One is not in the header.
+    """
+    given = rows(file.file)
+    source = CsvSource(given, sifts=True)
+    source.close()
+    file.file.seek(0)
+    names = [given.columns.get(name, name) for name in source.names]
+    for name, option in related.items():
+        if name not in names:
+            raise CommandError(
+                f"{option}: no column is {name!r}; the header has {listing(source.names, 25)}",
+                returncode=REFUSED,
+            )
 
 
 @contextmanager

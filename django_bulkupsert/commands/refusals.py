@@ -13,6 +13,7 @@ from django.db import Error, connections
 
 from ..errors import BulkUpsertError, UnsupportedDatabase, listing
 from ..names import Model, close
+from ..plans.inherited import is_inherited
 
 #: The exit status of a call that leaves out rows, of one that is refused, and of one that is
 #: interrupted.
@@ -108,3 +109,17 @@ def check_alias(alias: str) -> None:
     vendor = connections[alias].vendor
     if vendor != "postgresql":
         raise UnsupportedDatabase(alias, vendor)
+
+
+def check_tables(model: Model) -> None:
+    """Check that a file's rows can be those of a model: that it has one table.
+
+    Raises:
+        CommandError: It has several.
+    """
+    if is_inherited(model):
+        raise CommandError(
+            f"{model._meta.label} keeps its fields in several tables, and no file can be loaded "
+            "into these; bulk_upsert() takes its instances",
+            returncode=REFUSED,
+        )

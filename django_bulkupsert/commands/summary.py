@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,8 +59,12 @@ class Summary:
             said["sample"] = self.sample.as_dict()
         return json.dumps(said, cls=_Encoder)
 
-    def write(self, out: Any) -> None:
-        """Write a table, and the sample below it."""
+    def as_text(self, *, terminal: bool) -> str:
+        """Return a table, and the sample below it.
+
+        Args:
+            terminal: Whether it is for one, which has styles.
+        """
         result = self.result
         counts = {
             "created": result.created,
@@ -74,30 +79,31 @@ class Summary:
         head = [*counts, "seconds", "rows/s"]
         shown = [f"{count:,}" for count in counts.values()]
         row = [*shown, f"{self.seconds:.2f}", f"{self.rate:,.0f}"]
-        _table(out, head, row)
-        if self.sample is not None:
-            for line in self.sample.lines():
-                out.write(line)
-            out.write("Dry run: nothing was written.")
+        text = _table(head, row, terminal=terminal)
+        if self.sample is None:
+            return text
+        return "\n".join([text.rstrip("\n"), *self.sample.lines(), "Dry run: nothing was written."])
 
 
-def _table(out: Any, head: Sequence[str], row: Sequence[str]) -> None:
-    """Write a table of one row, by rich where it is there."""
+def _table(head: Sequence[str], row: Sequence[str], *, terminal: bool) -> str:
+    """Return a table of one row, made by rich where it is there."""
     widths = [max(map(len, pair)) for pair in zip(head, row, strict=True)]
     try:
         from rich.console import Console
         from rich.table import Table
     except ImportError:
-        for cells in (head, row):
-            padded = (cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
-            out.write("  ".join(padded))
-        return
+        return "\n".join(
+            "  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+            for cells in (head, row)
+        )
     table = Table(box=None, padding=(0, 1), pad_edge=False, header_style="dim")
     for name in head:
         table.add_column(name, justify="right")
     table.add_row(*row)
-    console = Console(file=getattr(out, "_out", out), highlight=False)
-    console.print(table)
+    # Into a text: a console that writes itself ends the program where nobody reads it.
+    text = io.StringIO()
+    Console(file=text, highlight=False, force_terminal=terminal or None).print(table)
+    return text.getvalue()
 
 
 class _Encoder(DjangoJSONEncoder):

@@ -39,7 +39,7 @@ def written(
             not lost if it can't be put in its place, since it can't be made once more.
 
     Raises:
-        CommandError: The file can't be put in its place.
+        CommandError: The file can't be put in its place; or stdout is closed.
     """
     if path == "-":
         yield from _to_stdout(stdout, encoding)
@@ -130,6 +130,8 @@ class _Text:
 
 
 def _to_stdout(stdout: Any, encoding: str) -> Iterator[Output]:
+    if is_closed(stdout):
+        raise CommandError("-: stdout is closed", returncode=REFUSED)
     buffer = getattr(stdout, "buffer", None)
     if buffer is None:  # a text in memory
         yield _Text(stdout, encoding)
@@ -139,7 +141,19 @@ def _to_stdout(stdout: Any, encoding: str) -> Iterator[Output]:
         yield buffer
         buffer.flush()
     except BrokenPipeError:
-        # Or Python fails again as it ends, when it writes what is left.
-        with open(os.devnull, "wb") as nothing, suppress(OSError, ValueError):
-            os.dup2(nothing.fileno(), buffer.fileno())
+        silence(buffer)
         raise
+
+
+def is_closed(out: Any) -> bool:
+    """Whether what a command writes to is none, as where the program was begun without."""
+    return getattr(out, "_out", out) is None
+
+
+def silence(out: Any) -> None:
+    """Have nothing more come of what is written to a stream.
+
+    Or Python fails again as it ends, when it writes what is left.
+    """
+    with open(os.devnull, "wb") as nothing, suppress(OSError, ValueError, AttributeError):
+        os.dup2(nothing.fileno(), out.fileno())

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import connections, router
 
 from ...commands.arguments import add_database, add_delimiter, add_no_input, names_in, pairs_in
+from ...commands.base import FileCommand, check_not_empty, is_attended
 from ...commands.export import export, exported, filtered
 from ...commands.interrupts import interruptible
 from ...commands.progress import told
@@ -18,14 +18,13 @@ from ...commands.refusals import REFUSED, check_alias, model_named, refusals
 from ...commands.targets import written
 
 
-class Command(BaseCommand):
+class Command(FileCommand):
     """Exports a model."""
 
     help = (
         "Write the rows of a model to a CSV file, as bulkupsert takes them. Exit status: 0, or 2 "
         "if something is refused."
     )
-    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the arguments."""
@@ -59,6 +58,7 @@ class Command(BaseCommand):
         """Write the file."""
         path, verbosity = options["file"], options["verbosity"]
         with refusals("Interrupted." if path == "-" else "Interrupted; no file was written."):
+            check_not_empty(options, ("file", "database"))
             model = model_named(options["model"])
             alias = options["database"] or router.db_for_read(model)
             check_alias(alias)
@@ -88,7 +88,7 @@ class Command(BaseCommand):
         seconds = time.perf_counter() - start
         if verbosity > 0:
             where = "stdout" if path == "-" else path
-            self.stderr.write(f"{count:,} rows written to {where} in {seconds:.2f} s")
+            self.say(self.stderr, f"{count:,} rows written to {where} in {seconds:.2f} s", "")
 
     def confirm(self, path: str, interactive: bool) -> None:
         """Ask whether to overwrite a file, if one is there, and somebody to be asked.
@@ -98,10 +98,8 @@ class Command(BaseCommand):
         """
         if not os.path.isfile(path):
             return
-        if interactive and sys.stdin.isatty():
-            self.stderr.write(f"Overwrite {path}? [y/N] ", self.style.NOTICE, ending="")
-            self.stderr.flush()
-            if sys.stdin.readline().strip().lower() in ("y", "yes"):
+        if interactive and is_attended():
+            if self.asks(f"Overwrite {path}?"):
                 return
             raise CommandError("Nothing was written.", returncode=REFUSED)
         raise CommandError(f"{path} is there already; --force overwrites it", returncode=REFUSED)

@@ -2,26 +2,55 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import connections, router
 from django.db.models import Q
 
-from ...commands.arguments import add_database, add_delimiter, add_no_input, fields_in, pairs_in
-from ...commands.load import load, long_values, opened
+from ...commands.arguments import (
+    add_database,
+    add_delimiter,
+    add_no_input,
+    fields_in,
+    pairs_in,
+    related_in,
+)
+from ...commands.base import FileCommand, check_not_empty, is_attended
+from ...commands.load import check_header, load, long_values, opened
 from ...commands.progress import told
-from ...commands.refusals import REFUSED, REJECTS, check_alias, model_named, refusals
+from ...commands.refusals import (
+    REFUSED,
+    REJECTS,
+    check_alias,
+    check_tables,
+    model_named,
+    refusals,
+)
 from ...commands.rejects import reason
+from ...commands.summary import Summary
 from ...commands.targets import written
 from ...csvs import CsvRows
 from ...expressions import Excluded
 from ...plans.options import DUPLICATES
 
+#: The options that an unset variable would leave as if they were not given; others may be empty.
+NOT_EMPTY = (
+    "file",
+    "unique",
+    "constraint",
+    "match",
+    "update",
+    "where_newer",
+    "map",
+    "rejects",
+    "database",
+)
 
-class Command(BaseCommand):
+
+class Command(FileCommand):
     """Upserts a file."""
 
     help = (
@@ -29,7 +58,6 @@ class Command(BaseCommand):
         "or none, or with --rejects all that can be stored. Exit status: 0, 1 if rows were "
         "rejected, or 2 if something is refused."
     )
-    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the arguments."""
@@ -114,9 +142,11 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002
         """Upsert the file, and say what became of its rows."""
         with refusals("Interrupted; nothing was written."), long_values():
+            check_not_empty(options, NOT_EMPTY)
             model = model_named(options["model"])
             alias = options["database"] or router.db_for_write(model)
             check_alias(alias)
+            check_tables(model)
             make = partial(
                 CsvRows,
                 columns={
@@ -152,8 +182,11 @@ class Command(BaseCommand):
             out, encoding = None, options["encoding"]
             if rejects:
                 out = written(rejects, self.stdout, encoding=encoding, rejects=True)
-            again = bool(dry_run or rejects)
+            related = related_in(model, options)
+            again = bool(dry_run or rejects or related)
             with opened(options["file"], again=again, rejects=rejects) as file:
+                if related:
+                    check_header(make, file, related)
                 if options["interactive"] and not dry_run and options["file"] != "-":
                     self.confirm(options["file"], model._meta.label, alias)
                 summary = load(
@@ -165,11 +198,22 @@ class Command(BaseCommand):
                     rejects=out,
                     dry_run=dry_run,
                 )
-        rejected = summary.result.rejected
+        self.tell(summary, options)
+
+    def tell(self, summary: Summary, options: Mapping[str, Any]) -> None:
+        """Say what became of the rows.
+
+        Raises:
+            CommandError: Some were rejected.
+        """
+        rejects, rejected = options["rejects"], summary.result.rejected
+        done = "nothing was" if options["dry_run"] else "the rows are"
+        out = self.stderr if rejects == "-" else self.stdout
+        otherwise = f"{done} written, but the summary can't be shown"
         if options["format"] == "json":
-            self.stdout.write(summary.as_json())
+            self.say(out, summary.as_json(), otherwise)
         elif options["verbosity"] > 0:
-            summary.write(self.stderr if rejects == "-" else self.stdout)
+            self.say(out, summary.as_text(terminal=out.isatty()), otherwise)
         if rejected:
             first = f"line {rejected[0].line}: {reason(rejected[0])}"
             where = "on stdout" if rejects == "-" else f"in {rejects}"
@@ -184,11 +228,8 @@ class Command(BaseCommand):
         Raises:
             CommandError: The answer is no.
         """
-        if not sys.stdin.isatty():
+        if not is_attended():
             return
         name = connections[alias].settings_dict["NAME"]
-        asked = f"Write the rows of {file} to {label} in the database {name!r}? [y/N] "
-        self.stderr.write(asked, self.style.WARNING, ending="")
-        self.stderr.flush()
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        if not self.asks(f"Write the rows of {file} to {label} in the database {name!r}?"):
             raise CommandError("Nothing was written.", returncode=REFUSED)
