@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import decimal
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -82,6 +84,22 @@ def _short(value: Any) -> str:
     return text if len(text) <= WIDTH else f"{text[: WIDTH - 3]}..."
 
 
+def named_numbers(value: Any) -> Any:
+    """Return a value, also a nested one, in which numbers that are none are their names: "NaN".
+
+    So JSON has them, which has no such numbers; and one is the same as another.
+    """
+    if isinstance(value, dict):
+        return {key: named_numbers(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [named_numbers(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, decimal.Decimal) and not value.is_finite():
+        return str(value)
+    return value
+
+
 def sample(queryset: Any, rows: CsvRows, options: Mapping[str, Any]) -> Sample:
     """Upsert the first rows of a file, and return what became of some; the caller rolls back.
 
@@ -122,7 +140,7 @@ def _chosen(model: Model, key: list[str], looked_at: int, rows: Sequence[Returne
             changes = {
                 name: (old.get(name), row.values[name])
                 for name in others
-                if old.get(name) != row.values[name]
+                if named_numbers(old.get(name)) != named_numbers(row.values[name])
             }
             found.updated.append((own, changes))
         elif row.status is Status.CREATED and len(found.created) < CREATED:

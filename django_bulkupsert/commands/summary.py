@@ -11,7 +11,7 @@ from typing import Any
 from django.core.serializers.json import DjangoJSONEncoder
 
 from ..result import UpsertResult
-from .sample import Sample
+from .sample import Sample, named_numbers
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Summary:
         }
         if self.sample is not None:
             said["sample"] = self.sample.as_dict()
-        return json.dumps(said, cls=_Encoder)
+        return json.dumps(named_numbers(said), cls=_Encoder)
 
     def as_text(self, *, terminal: bool) -> str:
         """Return a table, and the sample below it.
