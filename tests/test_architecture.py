@@ -36,7 +36,7 @@ LEVELS = [
         "management.commands.bulkexport",
         "management.commands.bulkupsert",
     ],
-    ["commands.base", "commands.export", "commands.load"],
+    ["commands.base", "commands.export", "commands.filters", "commands.load"],
     ["commands.interrupts", "commands.rejects", "commands.summary", "commands.targets"],
     ["commands.arguments"],
     ["commands.__init__", "commands.progress", "commands.refusals", "commands.sample"],

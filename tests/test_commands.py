@@ -19,17 +19,18 @@ from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection, transaction
+from django.db import DataError, connection, transaction
 from django.db.backends.postgresql.psycopg_any import DateRange, DateTimeTZRange, NumericRange
 from django.db.models import Value
 from django.db.models.functions import Concat
 from django.utils import timezone, translation
 from hypothesis import HealthCheck, given, settings
 
-from django_bulkupsert import CsvRows
+from django_bulkupsert import CsvRows, UpsertResult
 from django_bulkupsert.commands import load as load_module
 from django_bulkupsert.commands import progress as progress_module
 from django_bulkupsert.commands import sample as sample_module
+from django_bulkupsert.commands.summary import Summary
 from django_bulkupsert.management.commands import bulkupsert as command_module
 from django_bulkupsert.relations import StagingRelation
 from tests import strategies
@@ -412,6 +413,28 @@ def test_sample_of_any_values(file):
     assert "    binary: b'\\x00\\x01'\n" in said
 
 
+def test_numbers_that_json_lacks(file):
+    """They are named in JSON, also within others; and one that stays is no change."""
+    names = ["NaN", "Infinity", "-Infinity"]
+    for key, name in enumerate(names):
+        Everything.objects.create(key=key, float=float(name), char="old")
+    path = file("key,float,char\n" + "".join(f"{i},{name},new\n" for i, name in enumerate(names)))
+    words = ["--unique", "key", "--dry-run"]
+    found = upsert(path, *words, model="tests.Everything")
+    changes = [each["changes"] for each in found["sample"]["updated"]]
+    assert changes == [{"char": ["old", "new"]}] * 3
+    path = file("key,float\n" + "".join(f"{i},{name}\n" for i, name in enumerate(names, 10)))
+    said = run("bulkupsert", "tests.Everything", path, *words, "--format", "json")
+    found = json.loads(said, parse_constant=pytest.fail)
+    assert [each["values"]["float"] for each in found["sample"]["created"]] == names
+    shown = sample_module.Sample(created=[({"k": 1}, {"v": {"a": [math.nan, (-math.inf, "x")]}})])
+    told = Summary("m", "d", UpsertResult(), 1.0, shown).as_json()
+    values = json.loads(told, parse_constant=pytest.fail)["sample"]["created"][0]["values"]
+    assert values == {"v": {"a": ["NaN", ["-Infinity", "x"]]}}
+    nested = sample_module.named_numbers([decimal.Decimal("NaN"), {"x": math.inf}, 1.5])
+    assert nested == ["NaN", {"x": "Infinity"}, 1.5]
+
+
 def test_key_of_a_constraint(file):
     """A row is shown by the fields of the constraint that it is matched by, if it has some."""
     path = file("sku,price\nA,1\n")
@@ -650,7 +673,7 @@ def test_no_room_in_a_call(file):
     told = io.StringIO()
     call_command("bulkupsert", "tests.Product", file(), "--match", "sku", stdout=Full(),
                  stderr=told)  # fmt: skip
-    assert told.getvalue().startswith("the rows are written, but the summary can't be shown: No space")
+    assert told.getvalue().startswith("the rows are written, but the summary can't be shown: No")
     told = Full()
     call_command("bulkexport", "tests.Product", os.devnull, stderr=told)
     assert "2 rows written" in told.getvalue()
@@ -880,18 +903,89 @@ FILTERS = [
     ("country__isnull=maybe", "neither true nor false"),
     ("id__range=1", "a range is two values, FROM,TO"),
     ("id__range=1,2,3", "a range is two values, FROM,TO"),
-    ("country__isnull__gt=1", ""),
-    ("name__regex=(", ""),
-    ("id__in=1,x", "expected a number"),
+    ("country__isnull__gt=1", "Unsupported lookup 'isnull"),
+    ("name__regex=(", "invalid regular expression: parentheses () not balanced"),
+    ("id__in=1,x", "Field 'id' expected a number but got 'x'."),
+    ("=x", "Cannot resolve keyword '' into field."),
+    ("nmae=x", "Cannot resolve keyword 'nmae' into field."),
+    ("name__like=x", "Unsupported lookup 'like' for"),
+    ("country__sure=maybe", "Unsupported lookup 'sure' for"),
 ]
 
 
 @pytest.mark.parametrize(("given", "message"), FILTERS, ids=[given for given, _ in FILTERS])
 def test_filters_that_mean_nothing(tmp_path, given, message):
-    """A value that its lookup can't take is refused."""
+    """A value that its lookup can't take is refused, by the name of the option."""
+    City.objects.create(name="Berlin")
     path = tmp_path / "out.csv"
-    assert message in refused("bulkexport", "tests.City", str(path), "--filter", given)
+    others = ["--filter", "id__gt=0", "--filter", "name=Berlin"]
+    said = refused("bulkexport", "tests.City", str(path), *others, "--filter", given)
+    assert said.startswith(f"--filter {given}: {message}")
+    assert "LINE" not in said
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("boolean=maybe", "neither true nor false"),
+        ("boolean__in=true,maybe", "neither true nor false"),
+        ("datetime__gte=soon", "\u201csoon\u201d value has an invalid format."),
+        ("uuid=x", "\u201cx\u201d is not a valid UUID."),
+        ("ip=x", 'invalid input syntax for type inet: "x"'),
+    ],
+)
+def test_filters_of_fields(tmp_path, given, message):
+    """So is one that the field, or the server, can't read."""
+    Everything.objects.create(key=1)
+    words = [str(tmp_path / "out.csv"), "--null", "-", "--filter", given]
+    said = refused("bulkexport", "tests.Everything", *words)
+    assert said.startswith(f"--filter {given}: {message}")
+    assert "LINE" not in said
+
+
+def test_a_table_that_is_not_there(tmp_path):
+    """What is no filter's is not told of one."""
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE tests_measure RENAME TO elsewhere")
+    said = refused("bulkexport", "tests.Measure", str(tmp_path / "x"), "--filter", "value=1")
+    assert said.startswith('relation "tests_measure" does not exist')
+    assert "--filter" not in said
+
+
+def test_what_no_filter_is_guilty_of(tmp_path, monkeypatch):
+    """Nor is what fails beside them."""
+    Product.objects.create(sku="A", name="n")
+
+    def failing(*_):
+        raise DataError("of another kind")
+
+    monkeypatch.setattr(progress_module.ProgressLines, "__call__", failing)
+    said = refused("bulkexport", "tests.Product", str(tmp_path / "x"), "--filter", "sku=A")
+    assert said == "of another kind"
+
+
+@pytest.mark.parametrize(
+    ("given", "keys"),
+    [
+        ("boolean=true", "1"), ("boolean=Yes", "1"), ("boolean__exact=0", "2"),
+        ("boolean=f", "2"), ("boolean__in=no,1", "12"), ("datetime__lt=2026-05-01 01:00", "1"),
+        ("datetime__gte=2026-05-01T01:00", "2"), ("datetime=2026-04-30T22:30Z", "1"),
+        ("datetime__range=2026-05-01,2026-05-02", "12"), ("datetime__date=2026-05-01", "12"),
+        ("datetime__date__gt=2026-05-01", ""),
+    ],
+)  # fmt: skip
+def test_filters_read_values_as_files_do(tmp_path, given, keys):
+    """Booleans in any of their forms; a date and time without a zone is of the current one."""
+    moment = datetime.datetime(2026, 4, 30, 22, 30, tzinfo=UTC)
+    for key, boolean in ((1, True), (2, False)):
+        Everything.objects.create(key=key, boolean=boolean, datetime=moment)
+        moment += datetime.timedelta(hours=1)
+    path = tmp_path / "out.csv"
+    with timezone.override("Europe/Berlin"):
+        words = ["--fields", "key", "--filter", given]
+        export(str(path), *words, model="tests.Everything")
+    assert "".join(path.read_text().split()[1:]) == keys
 
 
 def test_rows_are_exported_once(tmp_path):

@@ -7,19 +7,15 @@ import io
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from django.core.management.base import CommandError
 from django.db import connections, transaction
-from django.db.models.constants import LOOKUP_SEP
 
 from ..csvs.patterns import keeps_empty
-from ..csvs.values import BOOLEANS
 from ..driver import copy_out
 from ..errors import OptionError, UnknownFieldError, listing
 from ..fields import Field, is_djangos, is_generated
 from ..loops import TEXT_FIELDS, value_field
 from ..names import Model, Named, find, nearest
 from ..sql import Fragment, comma, compose, identifier, join, raw, value
-from .refusals import REFUSED
 
 #: What settles how the server writes values, whatever the role or the database has set.
 _SETTINGS = {
@@ -55,52 +51,6 @@ def exported(model: Model, names: Sequence[str] | None) -> list[Named]:
             )
         found.append(named)
     return found
-
-
-def filtered(queryset: Any, conditions: Sequence[tuple[str, str]]) -> Any:
-    """Return the rows for which all of some conditions hold, each of them once.
-
-    Args:
-        queryset: The rows.
-        conditions: Per condition the lookup, and the text of its value.
-
-    Raises:
-        CommandError: A value is none for its lookup.
-    """
-    found = queryset
-    several = False
-    for lookup, text in conditions:
-        try:
-            found = found.filter(**{lookup: _meant(lookup, text)})
-            _compiled(found)  # some values are looked at only here
-        except (TypeError, ValueError, LookupError) as error:
-            raise CommandError(f"--filter {lookup}={text}: {error}", returncode=REFUSED) from error
-        several = several or _is_of_several(queryset, lookup)
-    return queryset.filter(pk__in=found.values("pk")) if several else found
-
-
-def _meant(lookup: str, text: str) -> Any:
-    """Return the value that a text stands for, where the lookup itself won't read it.
-
-    Raises:
-        ValueError: It stands for none.
-    """
-    last = lookup.rpartition(LOOKUP_SEP)[2]
-    if last == "range" and text.count(",") != 1:
-        raise ValueError("a range is two values, FROM,TO")
-    if last in ("in", "range"):
-        return text.split(",")
-    if last == "isnull":
-        if text.lower() not in BOOLEANS:
-            raise ValueError("neither true nor false")
-        return BOOLEANS[text.lower()]
-    return text
-
-
-def _is_of_several(queryset: Any, lookup: str) -> bool:
-    """Whether a lookup is of rows of which several may belong to one, which is found as often."""
-    path = queryset.query.names_to_path(lookup.split(LOOKUP_SEP), queryset.model._meta)[0]
-    return any(step.m2m for step in path)
 
 
 def export(

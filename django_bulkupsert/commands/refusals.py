@@ -56,24 +56,24 @@ def refusals(interrupted: str) -> Iterator[None]:
         where = "" if error.filename is None else f"{error.filename}: "
         raise CommandError(f"{where}{error.strerror or error}", returncode=REFUSED) from error
     except (Error, FieldError, ValidationError) as error:
-        raise CommandError(_line(error), returncode=REFUSED) from error
+        raise CommandError(one_line(error), returncode=REFUSED) from error
     except KeyboardInterrupt as error:
         raise CommandError(interrupted, returncode=INTERRUPTED) from error
     except CommandError:
         raise
     except Exception as error:  # of a codec, a driver, code of a field; --traceback shows where
-        text = f"{type(error).__name__}: {_line(error)}".rstrip(": ")
+        text = f"{type(error).__name__}: {one_line(error)}".rstrip(": ")
         raise CommandError(f"{text} (--traceback shows where)", returncode=REFUSED) from error
 
 
-def _line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     """Return a message in one line; the server's are of several, with wide gaps."""
     lines = error.messages if isinstance(error, ValidationError) else str(error).splitlines()
     return " ".join(re.sub(r"^([A-Z]+:)  ", r"\1 ", line.strip()) for line in lines)
 
 
 def _spoken(error: Exception) -> str:
-    text = _line(error)
+    text = one_line(error)
     for pattern, flag in _FLAGS:
         text = re.sub(pattern, flag, text)
     return text

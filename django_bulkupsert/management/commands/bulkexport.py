@@ -11,7 +11,8 @@ from django.db import connections, router
 
 from ...commands.arguments import add_database, add_delimiter, add_no_input, names_in, pairs_in
 from ...commands.base import FileCommand, check_not_empty, is_attended
-from ...commands.export import export, exported, filtered
+from ...commands.export import export, exported
+from ...commands.filters import blamed, filtered
 from ...commands.interrupts import interruptible
 from ...commands.progress import told
 from ...commands.refusals import REFUSED, check_alias, model_named, refusals
@@ -63,10 +64,9 @@ class Command(FileCommand):
             alias = options["database"] or router.db_for_read(model)
             check_alias(alias)
             fields = exported(model, names_in(options["fields"]))
-            queryset = filtered(
-                model._base_manager.using(alias),
-                pairs_in(options["filter"], "--filter", "LOOKUP=VALUE", last=False),
-            )
+            conditions = pairs_in(options["filter"], "--filter", "LOOKUP=VALUE", last=False)
+            rows = model._base_manager.using(alias)
+            queryset = filtered(rows, conditions)
             if path != "-" and not options["force"]:
                 self.confirm(path, options["interactive"])
             connection = connections[alias]
@@ -76,6 +76,7 @@ class Command(FileCommand):
                 told(self.stderr, verbosity) as progress,
                 interruptible(connection),
                 written(path, self.stdout) as out,
+                blamed(rows, conditions),
             ):
                 count = export(
                     queryset,
