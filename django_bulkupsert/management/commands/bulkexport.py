@@ -23,7 +23,8 @@ class Command(FileCommand):
     """Exports a model."""
 
     help = (
-        "Write the rows of a model to a CSV file, as bulkupsert takes them. Exit status: 0, or 2 "
+        "Write the rows of a model to a CSV file, as bulkupsert takes them, but for a model that "
+        "keeps its fields in several tables. Exit status: 0, or 2 "
         "if something is refused."
     )
 

@@ -55,7 +55,8 @@ class Command(FileCommand):
 
     help = (
         "Insert the rows of a CSV file that are new and update those that are there; all of them "
-        "or none, or with --rejects all that can be stored. Exit status: 0, 1 if rows were "
+        "or none, or with --rejects all that can be stored. A model that keeps its fields in "
+        "several tables is refused. Exit status: 0, 1 if rows were "
         "rejected, or 2 if something is refused."
     )
 
