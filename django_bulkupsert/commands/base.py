@@ -10,7 +10,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from .refusals import REFUSED
-from .targets import is_closed, silence
+from .targets import is_closed, silence, stream_of
 
 
 class FileCommand(BaseCommand):
@@ -42,7 +42,7 @@ class FileCommand(BaseCommand):
         """
         if is_closed(out):
             return
-        encoding = getattr(out, "encoding", None) or "utf-8"
+        encoding = getattr(stream_of(out), "encoding", None) or "utf-8"
         try:
             out.write(text.encode(encoding, "backslashreplace").decode(encoding))
             out.flush()

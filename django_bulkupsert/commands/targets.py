@@ -147,7 +147,12 @@ def _to_stdout(stdout: Any, encoding: str) -> Iterator[Output]:
 
 def is_closed(out: Any) -> bool:
     """Whether what a command writes to is none, as where the program was begun without."""
-    return getattr(out, "_out", out) is None
+    return stream_of(out) is None
+
+
+def stream_of(out: Any) -> Any:
+    """Return the stream that Django's wrapper is of; some of its own attributes are none's."""
+    return getattr(out, "_out", out)
 
 
 def silence(out: Any) -> None:
@@ -156,4 +161,4 @@ def silence(out: Any) -> None:
     Or Python fails again as it ends, when it writes what is left.
     """
     with open(os.devnull, "wb") as nothing, suppress(OSError, ValueError, AttributeError):
-        os.dup2(nothing.fileno(), out.fileno())
+        os.dup2(nothing.fileno(), stream_of(out).fileno())
