@@ -8,6 +8,7 @@ import decimal
 import gzip
 import io
 import itertools
+import os
 import pickle
 import uuid
 import zoneinfo
@@ -151,11 +152,12 @@ class Trickle(io.RawIOBase):
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 7])
-def test_files_that_give_little(most):
-    """What ends a line, or a character, may be cut anywhere."""
-    text = FILE.replace("\n", "\r\n").replace("Cable", "Käbel €")
+@pytest.mark.parametrize("packed", [False, True])
+def test_files_that_give_little(most, packed):
+    """What ends a line, a character, or the sign of gzip, may be cut anywhere."""
+    data = FILE.replace("\n", "\r\n").replace("Cable", "Käbel €").encode()
     result = Product.objects.bulk_upsert(
-        CsvRows(Trickle(text.encode(), most)), unique_fields=["sku"]
+        CsvRows(Trickle(gzip.compress(data) if packed else data, most)), unique_fields=["sku"]
     )
     assert counts(result) == (2, 0, 0, 0)
     assert stored()[1] == ("B", "Käbel €", 2)
@@ -497,6 +499,41 @@ def test_a_broken_row_that_ends_with_its_line(text):
     )
     assert [(each.line, each.index) for each in result.rejected] == [(3, 1)]
     assert stored() == [("A", "ok", 1), ("C", "ok", 3)]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("before", [0, 1, 40, 70_000])
+def test_a_file_that_does_not_wait(packed, before, strategy):
+    """Where more of a file is still to come, what came is not taken for all of it."""
+
+    class Pending(io.RawIOBase):
+        def __init__(self, data: bytes) -> None:
+            self.left = [data[:before], None, data[before:]]
+
+        def read(self, size=-1):
+            some = self.left.pop(0) if self.left else b""
+            return some if some != b"" or not self.left else self.left.pop(0)
+
+    lines = "".join(f"S{at * 2654435761 % 2**32:x},x,1\n" for at in range(20_000))
+    data = f"sku,name,stock\n{lines}".encode()
+    with pytest.raises(OptionError, match="rows: the file has no more data yet"):
+        Product.objects.bulk_upsert(
+            CsvRows(Pending(gzip.compress(data) if packed else data)),
+            unique_fields=["sku"],
+            strategy=strategy,
+        )
+    assert not Product.objects.exists()
+
+
+def test_a_pipe_that_does_not_wait():
+    """So it is with Python's own files."""
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    with open(reading, "rb") as file, open(writing, "wb", buffering=0) as out:
+        out.write(FILE.encode())
+        with pytest.raises(OptionError, match="pass one that is blocking"):
+            Product.objects.bulk_copy(CsvRows(file))
+    assert not Product.objects.exists()
 
 
 def test_lines_of_long_files(strategy):
