@@ -219,6 +219,46 @@ def test_empty():
     assert counts(upsert("sku,name\n")) == (0, 0, 0, 0)
 
 
+EMPTY = [",,", '"","",""', ',"",', ",", ",,,,", '"",', '""']
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("empty", EMPTY)
+def test_lines_of_delimiters(empty, end, strategy):
+    """A line of nothing but delimiters is no row, wherever it is; lines are told as ever."""
+    lines = ["sku,name,stock", empty, "A,Panel,1", empty, "", empty, "B,Cable,2", empty]
+    assert counts(upsert(end.join(lines), strategy)) == (2, 0, 0, 0)
+    assert stored() == [("A", "Panel", 1), ("B", "Cable", 2)]
+    bad = end.join([*lines, "C,x,three", empty, ""])
+    with pytest.raises(RowValueError, match=r"^line 9 \(row 2\), field 'stock'"):
+        upsert(bad, strategy)
+    words = {"unique_fields": ["sku"], "on_error": "collect"}
+    (rejected,) = Product.objects.bulk_upsert(rows(bad), **words).rejected
+    assert (rejected.index, rejected.line) == (2, 9)
+
+
+def test_empty_texts_that_are_a_row():
+    """Where another text is NULL, empty texts are a row; and so is one in a file of one column."""
+    assert counts(upsert("sku,name\nA,x\n,\n", null="\\N")) == (2, 0, 0, 0)
+    assert stored()[0] == ("", "", 0)
+    assert counts(upsert('sku\nA\n\n""\n')) == (0, 0, 2, 0)
+    with pytest.raises(RowFieldsError, match=r"line 3 \(row 1\): 3 values"):
+        upsert("sku,name\nA,x\n,,\n", null="\\N")
+    with pytest.raises(RowFieldsError, match=r"line 3 \(row 1\): 2 values"):
+        upsert("sku\nA\n,\n")
+    assert Product.objects.bulk_update(rows("id,name\n,\n"), ["name"]) == 0
+    assert Product.objects.bulk_copy(rows("name,sku\n,\n")) == 0
+
+
+def test_a_broken_row_is_no_empty_one():
+    """A row that can't be read has no values, and is told nevertheless."""
+    result = Product.objects.bulk_upsert(
+        rows('sku,name\nA,x\n""x"",\n,\nB,y\n'), unique_fields=["sku"], on_error="collect"
+    )
+    assert [(each.index, each.line) for each in result.rejected] == [(1, 3)]
+    assert result.created == 2
+
+
 # What texts mean --------------------------------------------------------------------------
 
 

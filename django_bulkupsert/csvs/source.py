@@ -49,6 +49,7 @@ class CsvSource(Source):
         self._delimiter, self._quote = rows.delimiter, rows.quotechar
         self._opened = ExitStack()
         self._text: list[str] = []  # the lines of the row at hand, if rows are sifted
+        self._skips_empty = False  # the header is no such line
         self._doubt: CsvError | None = None  # whether the rows end where they seem to
         self._ragged: RowFieldsError | None = None  # what is wrong with the next row
         # Where a row does not begin on the line after the one before began: its index, its line.
@@ -71,6 +72,7 @@ class CsvSource(Source):
             )
             self._records = self._checked()
             self.names = self._header()
+            self._skips_empty = rows.skips_empty(len(self.names))
             self._walk = Walk(self._records)
         except BaseException:
             self.close()
@@ -82,7 +84,7 @@ class CsvSource(Source):
         )
 
     def _checked(self) -> Iterator[list[str] | Broken]:
-        """Give the header and the rows; blank lines are none."""
+        """Give the header and the rows; blank lines are none, nor need be those of empty texts."""
         reader = self._reader
         try:
             while True:
@@ -103,7 +105,8 @@ class CsvSource(Source):
                     self._doubt = CsvError(self._read, f"{record.reason}; {ENDLESS}")
                 self._text.clear()
                 start, self._line = self._line + 1, self._read
-                if record:
+                is_empty = not (any(record) or isinstance(record, Broken))
+                if record and not (is_empty and self._skips_empty):
                     self._begin(start)
                     yield record
         except UNREADABLE as error:
