@@ -249,6 +249,12 @@ def test_refused_rows(file):
     said = refused("bulkupsert", "tests.Product", file("sku,x\nA,1\n"), "--unique", "sku")
     assert said.endswith("--map says which field a column is, and --ignore-extra leaves out what "
                          "is none")  # fmt: skip
+    said = refused("bulkupsert", "tests.Product", file("sku,name,\nA,1,\n"), "--unique", "sku")
+    assert said.endswith("no name for column 3; --ignore-extra leaves out columns without one")
+    said = refused("bulkupsert", "tests.Product", file("sep=;\nsku;name\n"), "--unique", "sku")
+    assert said.endswith("tells Excel the delimiter; remove it, and pass --delimiter ';'")
+    said = refused("bulkupsert", "tests.Product", file("x,y\n"))
+    assert "no column is a field of tests.Product" in said
     Product.objects.create(sku="A", name="x", stock=1)
     said = refused("bulkupsert", "tests.Product", file())
     assert said.startswith("line 2 (row 0), field 'sku': duplicate key value violates unique")
@@ -312,6 +318,18 @@ def test_dry_run(file):
     }  # fmt: skip
     assert Shop.objects.filter(price=decimal.Decimal("1.50")).count() == 0
     assert Shop.objects.count() == 20
+
+
+def test_columns_without_a_name(file, tmp_path):
+    """--ignore-extra leaves them out, also of the file of rejects, which is read again."""
+    path, bad = file("sku,stock,x,,x\nA,1,,,\nB,two,,y,\n,,,,\n"), str(tmp_path / "bad.csv")
+    with pytest.raises(CommandError, match="1 row was rejected"):
+        run("bulkupsert", "tests.Product", path, "--unique=sku", "--ignore-extra", "--rejects", bad)
+    lines = Path(bad).read_text().splitlines()
+    assert lines[0] == "rejected_line,rejected_reason,sku,stock,x,,x"
+    assert lines[1].startswith("3,")
+    Path(bad).write_text("\n".join(lines).replace("two", "2"))
+    assert upsert(bad, "--unique", "sku", "--ignore-extra", "--dry-run")["created"] == 1
 
 
 def test_what_a_dry_run_counts(file, monkeypatch):

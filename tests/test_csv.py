@@ -115,6 +115,9 @@ def test_copy():
         (FILE.replace("sku", "Number"), {"columns": {"Number": "sku"}}),
         ("x,sku,name,stock\n1,A,Panel,1\n2,B,Cable,2\n", {"columns": {"x": None}}),
         ("x,sku,name,stock\n1,A,Panel,1\n2,B,Cable,2\n", {"ignore_extra": True}),
+        ("sku,name,stock,,\nA,Panel,1,,\nB,Cable,2,x,y\n", {"ignore_extra": True}),
+        ("x,sku,,name,x,stock\n,A,,Panel,,1\n,B,,Cable,,2\n", {"ignore_extra": True}),
+        ("x,sku,name,stock,x\n1,A,Panel,1,2\n2,B,Cable,2,\n", {"columns": {"x": None}}),
         (FILE.replace("sku", "SKU").replace("stock", "Stock"), {}),  # by verbose names
     ],
 )
@@ -217,6 +220,17 @@ def test_a_file_is_read_once():
 def test_empty():
     """A file without rows writes none, but its header is looked at."""
     assert counts(upsert("sku,name\n")) == (0, 0, 0, 0)
+    assert Product.objects.bulk_copy(rows("sku,name\n")) == 0
+    words = {"unique_fields": ["sku"], "on_error": "collect"}
+    assert not Product.objects.bulk_upsert(rows("sku,name\n"), **words).rejected
+    for call in (
+        lambda file: Product.objects.bulk_upsert(file, **words),
+        lambda file: Product.objects.bulk_update(file, ["name"], match_fields=["sku"]),
+        Product.objects.bulk_copy,
+    ):
+        for more in ("", "1,2\n"):
+            with pytest.raises(UnknownFieldError, match="no column is a field of tests"):
+                call(rows(f"x,y\n{more}"))
 
 
 EMPTY = [",,", '"","",""', ',"",', ",", ",,,,", '"",', '""']
@@ -348,7 +362,25 @@ def test_moments():
 BROKEN = [
     ("", {}, CsvError, "line 1: the file is empty; its first line names the columns"),
     ("\n\n", {}, CsvError, "line 1: the file is empty"),
-    ("sku,,name\nA,B,C\n", {}, CsvError, "line 1: the header has no name for column 2"),
+    (
+        "sku,,name,\nA,B,C,D\n",
+        {},
+        CsvError,
+        "line 1: the header has no name for column 2; ignore_extra=True leaves out columns without",
+    ),
+    ("sku,nmae,\nA,B,\n", {}, UnknownFieldError, "'nmae' of the header is no field of"),
+    ("A,,Panel\nB,,Cable\n", {}, UnknownFieldError, "no column is a field of tests.Product: 'A'"),
+    (",,\nA,B,C\n", {"ignore_extra": True}, UnknownFieldError, "no column is a field"),
+    ("sku,sku\nA,B\n", {"ignore_extra": True}, CsvError, "line 1: the header has 'sku' twice"),
+    ("sku,x,x\nA,1,2\n", {}, UnknownFieldError, "'x' of the header is no field of"),
+    ("sku,x,x\nA,1,2\n", {"columns": {"x": "name"}}, CsvError, "the header has 'x' twice"),
+    ("sep=;\nsku;name\nA;x\n", {}, CsvError, "remove it, and pass delimiter=';'"),
+    ("SEP=;\r\nsku;name\r\n", {"delimiter": ";"}, CsvError, "remove it, and pass delimiter=';'"),
+    ('"sep=,"\nsku,name\nA,x\n', {}, CsvError, "line 1: this line tells Excel the delimiter"),
+    ("sep=\t\nsku\tname\n", {}, CsvError, "remove it, and pass delimiter='\\t'"),
+    ("x,y\n", {}, UnknownFieldError, "no column is a field of tests.Product"),
+    ("sku,x\n\n,\n", {}, UnknownFieldError, "'x' of the header is no field of tests.Product"),
+    ("name\n", {}, OptionError, "unique_fields names 'sku', which the rows don't give"),
     ("sku,name,sku\nA,B,C\n", {}, CsvError, "line 1: the header has 'sku' twice"),
     (
         "A,Panel,1\nB,Cable,2\n",

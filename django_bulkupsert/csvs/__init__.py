@@ -75,7 +75,7 @@ class CsvRows:
         delimiter: What stands between values, one character.
         quotechar: What stands around values that hold it, one character.
         encoding: The encoding of bytes; a byte order mark is left out.
-        ignore_extra: Leave out columns that are no field, rather than refuse them.
+        ignore_extra: Leave out columns that are no field, or have no name, rather than refuse them.
 
     Raises:
         OptionError: An argument can't be taken.

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from time import sleep
 from typing import Any
 
-from ..errors import CsvError, RowFieldsError, listing
+from ..errors import CsvError, RowFieldsError
 from ..sources import Source, Walk
 from . import CsvBlock, CsvHeader, CsvRows
 from .broken import ENDLESS, UNREADABLE, Broken, is_open, is_stray, may_go_on, reason_of
@@ -24,6 +24,9 @@ LOOKED_AT_CHARS = 64 * 1024
 
 #: Rows that are read first, where the others may be sent as they stand.
 FIRST_ROWS = 100
+
+#: What Excel's own first line begins with; after it comes the delimiter.
+EXCEL = "sep="
 
 #: Pulls for which rows are read at most, before it is tried again whether they can be sent so.
 MOST_PAUSE = 16
@@ -156,16 +159,16 @@ class CsvSource(Source):
             self._pulled += len(records)
 
     def _header(self) -> tuple[str, ...]:
-        names = [name.strip() for name in next(self._records, ())]
-        if not names:
+        record = next(self._records, ())
+        if not record:
             raise CsvError(1, "the file is empty; its first line names the columns")
-        for at, name in enumerate(names):
-            if not name:
-                raise CsvError(1, f"the header has no name for column {at + 1}")
-        twice = listing(repr(name) for name in dict.fromkeys(names) if names.count(name) > 1)
-        if twice:
-            raise CsvError(1, f"the header has {twice} twice")
-        return tuple(names)
+        line = self._delimiter.join(record)
+        if len(line) == len(EXCEL) + 1 and line.lower().startswith(EXCEL):
+            raise CsvError(
+                1,
+                f"this line tells Excel the delimiter; remove it, and pass delimiter={line[-1]!r}",
+            )
+        return tuple(name.strip() for name in record)
 
     def pull(self, most: int | None) -> Any:
         """Return the next rows; see Source.
