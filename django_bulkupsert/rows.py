@@ -225,6 +225,8 @@ def open_rows(
 ) -> Rows | None:
     """Look at the first row and pick the reader, see ``reader_of``; None where there is no row.
 
+    A file has a header, which is looked at also where there is no row.
+
     Args:
         model: The model.
         rows: The caller's.
@@ -246,7 +248,7 @@ def open_rows(
         source = CsvSource(rows, sifts=sifts)
     else:
         source = ArrowSource(rows) if is_table(rows) else Walk(rows)
-    if source.is_empty:
+    if source.is_empty and not isinstance(source, CsvSource):
         return None
     skipped: list[RowError] = []
     while True:

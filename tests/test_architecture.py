@@ -103,8 +103,8 @@ LEVELS = [
     ["encode"],
     ["driver"],
     ["arrow.__init__", "csvs.__init__"],
-    ["sql"],
-    ["ours", "errors", "result", "fields", "csvs.broken", "csvs.lines"],
+    ["csvs.lines", "sql"],
+    ["ours", "errors", "result", "fields", "csvs.broken"],
 ]
 
 

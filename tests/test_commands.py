@@ -318,6 +318,12 @@ def test_refused_rows(file):
     said = refused("bulkupsert", "tests.Product", file("sku,x\nA,1\n"), "--unique", "sku")
     assert said.endswith("--map says which field a column is, and --ignore-extra leaves out what "
                          "is none")  # fmt: skip
+    said = refused("bulkupsert", "tests.Product", file("sku,name,\nA,1,\n"), "--unique", "sku")
+    assert said.endswith("no name for column 3; --ignore-extra leaves out columns without one")
+    said = refused("bulkupsert", "tests.Product", file("sep=;\nsku;name\n"), "--unique", "sku")
+    assert said.endswith("tells Excel the delimiter; remove it, and pass --delimiter ';'")
+    said = refused("bulkupsert", "tests.Product", file("x,y\n"))
+    assert "no column is a field of tests.Product" in said
     Product.objects.create(sku="A", name="x", stock=1)
     said = refused("bulkupsert", "tests.Product", file())
     assert said.startswith("line 2 (row 0), field 'sku': duplicate key value violates unique")
@@ -381,6 +387,30 @@ def test_dry_run(file):
     }  # fmt: skip
     assert Shop.objects.filter(price=decimal.Decimal("1.50")).count() == 0
     assert Shop.objects.count() == 20
+
+
+def test_columns_without_a_name(file, tmp_path):
+    """--ignore-extra leaves them out, also of the file of rejects, which is read again."""
+    path, bad = file("sku,stock,x,,x\nA,1,,,\nB,two,,y,\n,,,,\n"), str(tmp_path / "bad.csv")
+    with pytest.raises(CommandError, match="1 row was rejected"):
+        run("bulkupsert", "tests.Product", path, "--unique=sku", "--ignore-extra", "--rejects", bad)
+    lines = Path(bad).read_text().splitlines()
+    assert lines[0] == "rejected_line,rejected_reason,sku,stock,x,,x"
+    assert lines[1].startswith("3,")
+    Path(bad).write_text("\n".join(lines).replace("two", "2"))
+    assert upsert(bad, "--unique", "sku", "--ignore-extra", "--dry-run")["created"] == 1
+
+
+def test_what_a_dry_run_counts(file, monkeypatch):
+    """Lines of nothing are no rows, to what a dry run shows either."""
+    monkeypatch.setattr(sample_module, "ROWS", 2)
+    path = file('sku,name,stock\n\n,,\nA,Panel,1\n,\n"",,\nB,Cable,2\n,,\n')
+    found = upsert(path, "--unique", "sku", "--dry-run")
+    assert (found["created"], found["sample"]["rows"]) == (2, 2)
+    assert [each["key"] for each in found["sample"]["created"]] == [{"sku": "A"}, {"sku": "B"}]
+    path = file("sku,name\nA,x\n,\nB,y\n")
+    found = upsert(path, "--unique", "sku", "--dry-run", "--null", "NIL")
+    assert [each["key"] for each in found["sample"]["created"]] == [{"sku": "A"}, {"sku": ""}]
 
 
 def test_dry_run_of_stdin(monkeypatch):
@@ -1051,6 +1081,31 @@ def test_a_lone_null(tmp_path):
     assert "'channel' of some rows is the empty text, or a NULL on a line of its own" in said
     export(path, "--fields", "channel", "--null", "\\N", model="tests.Measure")
     assert Path(path).read_text() == "channel\n\\N\n"
+
+
+def test_rows_of_nothing(tmp_path):
+    """A row without any value would be a line of delimiters, which is none."""
+    path = str(tmp_path / "out.csv")
+    words = [path, "--force", "--fields"]
+    Measure.objects.create(note="x", value=1.5)
+    Product.objects.create(sku="")
+    City.objects.create(name="", country=Country.objects.create(code="D", name="Germany"))
+    export(*words, "value,channel", model="tests.Measure")
+    export(*words, "sku,stock")
+    export(*words, "name,country__code", model="tests.City")
+    Measure.objects.create(note="")
+    for fields in ("channel,value", "device,note,value"):
+        said = refused("bulkexport", "tests.Measure", *words, fields)
+        assert "is the empty text or NULL, on a line of nothing but delimiters, which" in said
+        assert said.endswith("such as '\\N'")
+    export(*words, "id,channel,value", model="tests.Measure")
+    assert "'sku' and 'name' of some rows" in refused("bulkexport", "tests.Product", *words,
+                                                      "sku,name")  # fmt: skip
+    City.objects.update(country=None)
+    assert "delimiters" in refused("bulkexport", "tests.City", *words, "name,country__code")
+    export(*words, "channel,value", "--null", "\\N", model="tests.Measure")
+    assert Path(path).read_text() == "channel,value\n\\N,1.5\n\\N,\\N\n"
+    assert Measure.objects.bulk_copy(CsvRows(path, null="\\N")) == 2
 
 
 def test_custom_columns(tmp_path):

@@ -8,6 +8,7 @@ import decimal
 import gzip
 import io
 import itertools
+import os
 import pickle
 import uuid
 import zoneinfo
@@ -114,6 +115,9 @@ def test_copy():
         (FILE.replace("sku", "Number"), {"columns": {"Number": "sku"}}),
         ("x,sku,name,stock\n1,A,Panel,1\n2,B,Cable,2\n", {"columns": {"x": None}}),
         ("x,sku,name,stock\n1,A,Panel,1\n2,B,Cable,2\n", {"ignore_extra": True}),
+        ("sku,name,stock,,\nA,Panel,1,,\nB,Cable,2,x,y\n", {"ignore_extra": True}),
+        ("x,sku,,name,x,stock\n,A,,Panel,,1\n,B,,Cable,,2\n", {"ignore_extra": True}),
+        ("x,sku,name,stock,x\n1,A,Panel,1,2\n2,B,Cable,2,\n", {"columns": {"x": None}}),
         (FILE.replace("sku", "SKU").replace("stock", "Stock"), {}),  # by verbose names
     ],
 )
@@ -151,11 +155,12 @@ class Trickle(io.RawIOBase):
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 7])
-def test_files_that_give_little(most):
-    """What ends a line, or a character, may be cut anywhere."""
-    text = FILE.replace("\n", "\r\n").replace("Cable", "Käbel €")
+@pytest.mark.parametrize("packed", [False, True])
+def test_files_that_give_little(most, packed):
+    """What ends a line, a character, or the sign of gzip, may be cut anywhere."""
+    data = FILE.replace("\n", "\r\n").replace("Cable", "Käbel €").encode()
     result = Product.objects.bulk_upsert(
-        CsvRows(Trickle(text.encode(), most)), unique_fields=["sku"]
+        CsvRows(Trickle(gzip.compress(data) if packed else data, most)), unique_fields=["sku"]
     )
     assert counts(result) == (2, 0, 0, 0)
     assert stored()[1] == ("B", "Käbel €", 2)
@@ -215,6 +220,57 @@ def test_a_file_is_read_once():
 def test_empty():
     """A file without rows writes none, but its header is looked at."""
     assert counts(upsert("sku,name\n")) == (0, 0, 0, 0)
+    assert Product.objects.bulk_copy(rows("sku,name\n")) == 0
+    words = {"unique_fields": ["sku"], "on_error": "collect"}
+    assert not Product.objects.bulk_upsert(rows("sku,name\n"), **words).rejected
+    for call in (
+        lambda file: Product.objects.bulk_upsert(file, **words),
+        lambda file: Product.objects.bulk_update(file, ["name"], match_fields=["sku"]),
+        Product.objects.bulk_copy,
+    ):
+        for more in ("", "1,2\n"):
+            with pytest.raises(UnknownFieldError, match="no column is a field of tests"):
+                call(rows(f"x,y\n{more}"))
+
+
+EMPTY = [",,", '"","",""', ',"",', ",", ",,,,", '"",', '""']
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("empty", EMPTY)
+def test_lines_of_delimiters(empty, end, strategy):
+    """A line of nothing but delimiters is no row, wherever it is; lines are told as ever."""
+    lines = ["sku,name,stock", empty, "A,Panel,1", empty, "", empty, "B,Cable,2", empty]
+    assert counts(upsert(end.join(lines), strategy)) == (2, 0, 0, 0)
+    assert stored() == [("A", "Panel", 1), ("B", "Cable", 2)]
+    bad = end.join([*lines, "C,x,three", empty, ""])
+    with pytest.raises(RowValueError, match=r"^line 9 \(row 2\), field 'stock'"):
+        upsert(bad, strategy)
+    words = {"unique_fields": ["sku"], "on_error": "collect"}
+    (rejected,) = Product.objects.bulk_upsert(rows(bad), **words).rejected
+    assert (rejected.index, rejected.line) == (2, 9)
+
+
+def test_empty_texts_that_are_a_row():
+    """Where another text is NULL, empty texts are a row; and so is one in a file of one column."""
+    assert counts(upsert("sku,name\nA,x\n,\n", null="\\N")) == (2, 0, 0, 0)
+    assert stored()[0] == ("", "", 0)
+    assert counts(upsert('sku\nA\n\n""\n')) == (0, 0, 2, 0)
+    with pytest.raises(RowFieldsError, match=r"line 3 \(row 1\): 3 values"):
+        upsert("sku,name\nA,x\n,,\n", null="\\N")
+    with pytest.raises(RowFieldsError, match=r"line 3 \(row 1\): 2 values"):
+        upsert("sku\nA\n,\n")
+    assert Product.objects.bulk_update(rows("id,name\n,\n"), ["name"]) == 0
+    assert Product.objects.bulk_copy(rows("name,sku\n,\n")) == 0
+
+
+def test_a_broken_row_is_no_empty_one():
+    """A row that can't be read has no values, and is told nevertheless."""
+    result = Product.objects.bulk_upsert(
+        rows('sku,name\nA,x\n""x"",\n,\nB,y\n'), unique_fields=["sku"], on_error="collect"
+    )
+    assert [(each.index, each.line) for each in result.rejected] == [(1, 3)]
+    assert result.created == 2
 
 
 # What texts mean --------------------------------------------------------------------------
@@ -306,7 +362,25 @@ def test_moments():
 BROKEN = [
     ("", {}, CsvError, "line 1: the file is empty; its first line names the columns"),
     ("\n\n", {}, CsvError, "line 1: the file is empty"),
-    ("sku,,name\nA,B,C\n", {}, CsvError, "line 1: the header has no name for column 2"),
+    (
+        "sku,,name,\nA,B,C,D\n",
+        {},
+        CsvError,
+        "line 1: the header has no name for column 2; ignore_extra=True leaves out columns without",
+    ),
+    ("sku,nmae,\nA,B,\n", {}, UnknownFieldError, "'nmae' of the header is no field of"),
+    ("A,,Panel\nB,,Cable\n", {}, UnknownFieldError, "no column is a field of tests.Product: 'A'"),
+    (",,\nA,B,C\n", {"ignore_extra": True}, UnknownFieldError, "no column is a field"),
+    ("sku,sku\nA,B\n", {"ignore_extra": True}, CsvError, "line 1: the header has 'sku' twice"),
+    ("sku,x,x\nA,1,2\n", {}, UnknownFieldError, "'x' of the header is no field of"),
+    ("sku,x,x\nA,1,2\n", {"columns": {"x": "name"}}, CsvError, "the header has 'x' twice"),
+    ("sep=;\nsku;name\nA;x\n", {}, CsvError, "remove it, and pass delimiter=';'"),
+    ("SEP=;\r\nsku;name\r\n", {"delimiter": ";"}, CsvError, "remove it, and pass delimiter=';'"),
+    ('"sep=,"\nsku,name\nA,x\n', {}, CsvError, "line 1: this line tells Excel the delimiter"),
+    ("sep=\t\nsku\tname\n", {}, CsvError, "remove it, and pass delimiter='\\t'"),
+    ("x,y\n", {}, UnknownFieldError, "no column is a field of tests.Product"),
+    ("sku,x\n\n,\n", {}, UnknownFieldError, "'x' of the header is no field of tests.Product"),
+    ("name\n", {}, OptionError, "unique_fields names 'sku', which the rows don't give"),
     ("sku,name,sku\nA,B,C\n", {}, CsvError, "line 1: the header has 'sku' twice"),
     (
         "A,Panel,1\nB,Cable,2\n",
@@ -497,6 +571,41 @@ def test_a_broken_row_that_ends_with_its_line(text):
     )
     assert [(each.line, each.index) for each in result.rejected] == [(3, 1)]
     assert stored() == [("A", "ok", 1), ("C", "ok", 3)]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("before", [0, 1, 40, 70_000])
+def test_a_file_that_does_not_wait(packed, before, strategy):
+    """Where more of a file is still to come, what came is not taken for all of it."""
+
+    class Pending(io.RawIOBase):
+        def __init__(self, data: bytes) -> None:
+            self.left = [data[:before], None, data[before:]]
+
+        def read(self, size=-1):
+            some = self.left.pop(0) if self.left else b""
+            return some if some != b"" or not self.left else self.left.pop(0)
+
+    lines = "".join(f"S{at * 2654435761 % 2**32:x},x,1\n" for at in range(20_000))
+    data = f"sku,name,stock\n{lines}".encode()
+    with pytest.raises(OptionError, match="rows: the file has no more data yet"):
+        Product.objects.bulk_upsert(
+            CsvRows(Pending(gzip.compress(data) if packed else data)),
+            unique_fields=["sku"],
+            strategy=strategy,
+        )
+    assert not Product.objects.exists()
+
+
+def test_a_pipe_that_does_not_wait():
+    """So it is with Python's own files."""
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    with open(reading, "rb") as file, open(writing, "wb", buffering=0) as out:
+        out.write(FILE.encode())
+        with pytest.raises(OptionError, match="pass one that is blocking"):
+            Product.objects.bulk_copy(CsvRows(file))
+    assert not Product.objects.exists()
 
 
 def test_lines_of_long_files(strategy):

@@ -22,7 +22,7 @@ from django_bulkupsert.csvs.verbatim import Verbatim
 from django_bulkupsert.relations import StagingRelation, sieved
 from django_bulkupsert.rows import Rows
 from django_bulkupsert.sql import compose, value
-from tests.models import Listed, Product, Sometimes
+from tests.models import Listed, Measure, Product, Sometimes
 
 pytestmark = pytest.mark.django_db
 
@@ -299,6 +299,28 @@ def test_batches(sent):
     )  # fmt: skip
     assert sent.counts == [8] * 12 + [3]
     assert [each["stock"] for each in result.rows] == list(range(100))
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("empty", [",,", '"","",""', ',"",', ",", ",,,,"])
+@pytest.mark.parametrize("extra", [False, True])
+def test_lines_of_delimiters(empty, end, extra, monkeypatch, sent):
+    """They are no rows, on whichever road; and rows after them have the lines that they have."""
+    few(monkeypatch, 60)
+    lines = ["x,note,device" if extra else "note,device,channel"]
+    lines += [f"a{at},b,{at}" for at in range(60)]
+    lines[10:10], lines[41:41] = [empty, empty], [empty]
+    lines += [empty] * 40
+
+    def copied(*more: str) -> int:
+        file = io.StringIO(end.join([*lines, *more]), newline="")
+        return Measure.objects.bulk_copy(CsvRows(file, ignore_extra=extra))
+
+    assert copied() == copied("") == 60
+    assert sent.count > 5
+    assert Measure.objects.filter(device=None, channel=None).count() == 0
+    with pytest.raises(RowValueError, match=r"^line 105 \(row 60\), field 'device'"):
+        copied(f"a,{'b' * 11},1", empty) if not extra else copied(f"a,b,{'c' * 11}", empty)
 
 
 @pytest.mark.parametrize("collects", [False, True])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 
 import pytest
@@ -23,11 +24,20 @@ def answer(**words):
     return response.status_code, json.loads(response.content)
 
 
-@pytest.mark.parametrize("form", [None, ("a", "text/csv"), ("A.CSV", "application/vnd.ms-excel")])
+@pytest.mark.parametrize(
+    "form",
+    [
+        None,
+        ("a", "text/csv"),
+        ("A.CSV", "application/vnd.ms-excel"),
+        ("A.CSV.gz", "application/gzip"),
+    ],
+)
 def test_csv(form):
     """A file in a form, or a body of CSV; bad rows come back, and the good ones are in."""
     text = (HEADER + GOOD + BAD).encode()
     if form:
+        text = gzip.compress(text) if form[0].endswith(".gz") else text
         name, kind = form
         words = {"data": {"file": SimpleUploadedFile(name, text, kind)}}
     else:
@@ -45,6 +55,27 @@ def test_csv(form):
     assert Airport.objects.get().icao == "EDDB"
 
 
+@pytest.mark.parametrize("form", [False, True])
+def test_charset(form):
+    """CSV is in the charset that its type names; one that is unknown is an error."""
+    text = (HEADER + GOOD.replace("Berlin", "Köln", 1)).encode("latin-1")
+
+    def sent(charset):
+        kind = f"text/csv{charset}"
+        if form:
+            return answer(data={"file": SimpleUploadedFile("a.csv", text, kind)})
+        response = upload(RequestFactory().generic("POST", "/upload", text, content_type=kind))
+        return response.status_code, json.loads(response.content)
+
+    status, said = sent("")
+    assert (status, "not utf-8" in said["error"]) == (400, True)
+    status, said = sent("; charset=klingon")
+    assert (status, "knows none that is called 'klingon'" in said["error"]) == (400, True)
+    status, said = sent('; charset="Latin-1"')
+    assert (status, said["created"]) == (200, 1)
+    assert Airport.objects.get().name == "Köln"
+
+
 def test_json_lines():
     """A body of JSON lines."""
     names = HEADER.strip().split(",")
@@ -54,6 +85,7 @@ def test_json_lines():
     status, said = answer(data=body, content_type="application/x-ndjson")
     assert (status, said["created"], said["rejected"]) == (422, 1, 2)
     assert [(each["row"], each["field"]) for each in said["rejects"]] == [(1, None), (2, "city")]
+    assert said["rejects"][0]["message"] == "no JSON object"
     status, said = answer(data=lines[0], content_type="application/x-ndjson")
     assert (status, said["unchanged"]) == (200, 1)
 
@@ -73,6 +105,53 @@ def test_endless_nesting():
     body = f"{row}\n{'[' * 100_000}\n"
     status, said = answer(data=body, content_type="application/x-ndjson")
     assert (status, said["created"], said["rejected"]) == (422, 1, 1)
+
+
+@pytest.mark.parametrize("wrong", ["[1, 2]", '"text"', "5", "null", "{", "[{}]", "\xff"])
+def test_lines_that_are_no_objects(wrong):
+    """A line of something else is rejected, wherever it is, in words for who sent it."""
+    names = HEADER.strip().split(",")
+    row = json.dumps(dict(zip(names, GOOD.strip().split(","), strict=True)))
+    body = f"{wrong}\n\n{row}\n{wrong}".encode("latin-1")
+    for words in (
+        {"data": body, "content_type": "application/jsonl"},
+        {"data": {"file": SimpleUploadedFile("A.ndjson", body, "application/octet-stream")}},
+    ):
+        status, said = answer(**words)
+        assert (status, said["rejected"]) == (422, 2)
+        assert [(each["row"], each["message"]) for each in said["rejects"]] == [
+            (0, "no JSON object"),
+            (2, "no JSON object"),
+        ]
+    assert Airport.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "status"),
+    [
+        ("application/json", '[{"icao": "EDDB"}]', 400),
+        ("application/json", '[\n{\n"icao": "EDDB"\n}\n]', 400),
+        ("application/json", '"text"', 400),
+        ("application/x-ndjson", "what", 400),
+        ("application/x-www-form-urlencoded", "icao=EDDB", 415),
+        ("application/x-www-form-urlencoded", "", 415),
+        ("text/plain", HEADER + GOOD, 415),
+        ("", HEADER + GOOD, 415),
+    ],
+)
+def test_what_is_neither(kind, body, status):
+    """Anything else is refused in words for who sent it."""
+    request = RequestFactory().generic("POST", "/upload", body, content_type=kind)
+    response = upload(request)
+    assert response.status_code == status
+    assert json.loads(response.content) == {"error": "neither CSV nor JSON lines"}
+    assert not Airport.objects.exists()
+
+
+def test_a_form_of_something_else():
+    """A spreadsheet in a form is neither as well."""
+    file = SimpleUploadedFile("a.xlsx", b"PK\x03\x04", "application/vnd.ms-excel")
+    assert answer(data={"file": file}) == (415, {"error": "neither CSV nor JSON lines"})
 
 
 def test_a_file_that_is_none():

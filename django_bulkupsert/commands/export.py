@@ -134,51 +134,65 @@ def _header(names: Sequence[str], delimiter: str) -> bytes:
 
 
 def _check(cursor: Any, query: Fragment, fields: Sequence[Named], null: str) -> None:
-    """Check that no value would be read back as NULL.
+    """Check that each row would be read back, and none of its values as NULL.
 
     Raises:
-        OptionError: One would.
+        OptionError: One would not.
     """
     places = [place for place, each in enumerate(fields) if _may_be(each.leaf, null)]
-    alone = len(fields) == 1 and null == ""  # a line without a value is none
-    if not (places or alone):
+    lost = null == "" and all(map(_may_be_empty, fields))  # a line without a value is none
+    if not (places or lost):
         return
     columns = [identifier(f"c{place}") for place in range(len(fields))]
+    texts = [
+        compose("format('%%s', {column}) = {null}", column=column, null=value(null))
+        for column in columns
+    ]
     tests = [
         compose(
-            "bool_or({column} IS NOT NULL AND format('%%s', {column}) = {null})"
-            if not alone
-            else "bool_or(format('%%s', {column}) = {null})",
-            column=columns[place],
-            null=value(null),
+            "bool_or({column} IS NOT NULL AND {text})", column=columns[place], text=texts[place]
         )
-        for place in (places or [0])
+        for place in places
     ]
+    if lost:
+        tests.insert(0, compose("bool_or({all})", all=join(" AND ", texts)))
     compose(
         "SELECT {tests} FROM ({query}) AS q ({columns})",
         tests=join(", ", tests),
         query=query,
         columns=comma(columns),
     ).execute(cursor)
-    found = [
-        fields[place].name
-        for place, is_there in zip(places or [0], cursor.fetchone(), strict=True)
-        if is_there
-    ]
+    answers = list(cursor.fetchone())
+    what, hint = f"the text {null!r}", "; or --null '', if it may" if null == "" else ""
+    if lost and answers.pop(0):
+        places, answers = list(range(len(fields))), [True] * len(fields)
+        what, hint = "the empty text, or a NULL on a line of its own", ""
+        if len(fields) > 1:
+            what = "the empty text or NULL, on a line of nothing but delimiters"
+    found = [fields[place].name for place, is_it in zip(places, answers, strict=True) if is_it]
     if found:
-        what = "the empty text, or a NULL on a line of its own" if alone else f"the text {null!r}"
         raise OptionError(
             f"{listing(map(repr, found))} of some rows is {what}, which would come back as NULL or "
             "not at all; pass --null TEXT, here and to bulkupsert, with a text that no value is, "
-            "such as '\\N'" + ("; or --null '', if it may" if null == "" and not alone else "")
+            f"such as '\\N'{hint}"
         )
 
 
 def _may_be(field: Field, null: str) -> bool:
     """Whether a value of a field may be written as this text, and is then read as NULL."""
-    own: Any = value_field(field)
     if keeps_empty(field, null):
         return False
-    is_text = type(own) in TEXT_FIELDS or not is_djangos(own)
+    return _is_text(field) or null not in _ONLY_TEXTS
+
+
+def _may_be_empty(named: Named) -> bool:
+    """Whether a value of a field, or a NULL, may be written as the empty text."""
+    is_sure = named.path is None and not named.field.null
+    return not is_sure or _is_text(named.leaf)
+
+
+def _is_text(field: Field) -> bool:
+    """Whether a value of a field may be written as any text."""
+    own: Any = value_field(field)
     hstore = type(own).__name__ == "HStoreField"  # an empty one is an empty text
-    return is_text or hstore or null not in _ONLY_TEXTS
+    return type(own) in TEXT_FIELDS or not is_djangos(own) or hstore

@@ -151,11 +151,15 @@ def _chosen(model: Model, key: list[str], looked_at: int, rows: Sequence[Returne
 def _first(rows: CsvRows) -> tuple[CsvRows, int]:
     """Return the first rows of a file as a file of their own, and their number."""
     taken: list[str] = []
-    count = -1  # the header is none
+    count, skips = -1, False  # the header is no row
     with rows.text() as lines:
         kept = (taken.append(line) or line for line in lines)  # type: ignore[func-returns-value]
         for record in csv.reader(kept, delimiter=rows.delimiter, quotechar=rows.quotechar):
-            count += bool(record)
+            if not record or (skips and not any(record)):
+                continue
+            count += 1
+            if not count:
+                skips = rows.skips_empty(len(record))
             if count == ROWS:
                 break
     return CsvRows(

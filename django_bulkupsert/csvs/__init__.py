@@ -70,11 +70,12 @@ class CsvRows:
             by the server.
         columns: Names in the header to names of fields; None for a column to leave out.
         null: The text that stands for NULL. With the empty text, one of a field that takes no NULL
-            but empty texts, as a CharField does, stays what it is.
+            but empty texts, as a CharField does, stays what it is; and a line of nothing but
+            delimiters is no row, as a blank one is none.
         delimiter: What stands between values, one character.
         quotechar: What stands around values that hold it, one character.
         encoding: The encoding of bytes; a byte order mark is left out.
-        ignore_extra: Leave out columns that are no field, rather than refuse them.
+        ignore_extra: Leave out columns that are no field, or have no name, rather than refuse them.
 
     Raises:
         OptionError: An argument can't be taken.
@@ -134,6 +135,10 @@ class CsvRows:
     def is_path(self) -> bool:
         """Whether the file is opened here, each time that it is read."""
         return isinstance(self.file, str | os.PathLike)
+
+    def skips_empty(self, columns: int) -> bool:
+        """Whether a line of nothing but empty texts is no row of a file of so many columns."""
+        return self.null == "" and columns > 1
 
     @contextmanager
     def text(self) -> Iterator[Lines]:

@@ -15,6 +15,8 @@ from django.core.files.uploadedfile import (
     TemporaryUploadedFile,
 )
 
+from ..errors import OptionError
+
 #: What a file that was compressed by gzip begins with.
 GZIP = b"\x1f\x8b"
 
@@ -145,13 +147,15 @@ _PASSED_ON = (File, InMemoryUploadedFile, SimpleUploadedFile, TemporaryUploadedF
 
 
 def _texts(file: Any, encoding: str) -> Iterator[str]:
-    start = file.read(BLOCK_BYTES)
+    start = _read(file, BLOCK_BYTES)
     if isinstance(start, str):
         yield from _blocks(start.removeprefix("\ufeff"), file)
         return
+    while 0 < len(start) < len(GZIP) and (more := _read(file, BLOCK_BYTES)):
+        start += more
     if start.startswith(GZIP):
         file = gzip.GzipFile(fileobj=io.BufferedReader(_Rest(start, file)))
-        start = file.read(BLOCK_BYTES)
+        start = _read(file, BLOCK_BYTES)
     decoder = codecs.getincrementaldecoder(encoding)()
     yield from _decoded(_blocks(start, file), decoder)
 
@@ -160,7 +164,22 @@ def _blocks(start: Any, file: Any) -> Iterator[Any]:
     """Give what a file holds, of which the start was read already."""
     while start:
         yield start
-        start = file.read(BLOCK_BYTES)
+        start = _read(file, BLOCK_BYTES)
+
+
+def _read(file: Any, size: int) -> Any:
+    """Read on; nothing is the end, and only that.
+
+    Raises:
+        OptionError: The file does not wait for what has not come yet.
+    """
+    found = file.read(size)
+    if found is None:
+        raise OptionError(
+            "rows: the file has no more data yet, as its read() says, which returned None; pass "
+            "one that is blocking, or all of its bytes"
+        )
+    return found
 
 
 def _decoded(blocks: Iterator[bytes], decoder: codecs.IncrementalDecoder) -> Iterator[str]:
@@ -193,7 +212,7 @@ class _Rest(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        data = self._start[: len(buffer)] or self._file.read(len(buffer))
+        data = self._start[: len(buffer)] or _read(self._file, len(buffer))
         self._start = self._start[len(buffer) :]
         buffer[: len(data)] = data
         return len(data)

@@ -46,8 +46,7 @@ class Pattern:
         cells = [self._cell(place) for place in self.places]
         if not all(cells):
             return None
-        if len(cells) == 1:
-            cells[0] = f"(?!{end}){cells[0]}"  # a blank line is no row
+        cells[0] = f"{self._no_row(end)}{cells[0]}"
         runs: list[list[str]] = []
         parts: list[str] = []
         for place, cell in zip(self.places, cells, strict=True):
@@ -66,6 +65,17 @@ class Pattern:
             for run, part in zip(runs, parts, strict=True)
         )
         return re.compile(f"({line}){end}" if None in self.places else f"{line}{end}")
+
+    def _no_row(self, end: str) -> str:
+        """Return what refuses lines that are no rows: blank ones, and those of empty texts."""
+        count = len(self.places)
+        if count == 1:
+            return f"(?!{end})"
+        if self.header.null:
+            return ""
+        empty = f"(?:{re.escape(self.header.quotechar * 2)})?"
+        delimiter = re.escape(self.header.delimiter)
+        return f"(?!{empty}(?:{delimiter}{empty}){{{count - 1}}}{end})"
 
     def _cell(self, place: int | None) -> str | None:
         """Return what matches a column's values; None, if the server should read none of them."""

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from time import sleep
 from typing import Any
 
-from ..errors import CsvError, RowFieldsError, listing
+from ..errors import CsvError, RowFieldsError
 from ..sources import Source, Walk
 from . import CsvBlock, CsvHeader, CsvRows
 from .broken import ENDLESS, UNREADABLE, Broken, is_open, is_stray, may_go_on, reason_of
@@ -24,6 +24,9 @@ LOOKED_AT_CHARS = 64 * 1024
 
 #: Rows that are read first, where the others may be sent as they stand.
 FIRST_ROWS = 100
+
+#: What Excel's own first line begins with; after it comes the delimiter.
+EXCEL = "sep="
 
 #: Pulls for which rows are read at most, before it is tried again whether they can be sent so.
 MOST_PAUSE = 16
@@ -49,6 +52,7 @@ class CsvSource(Source):
         self._delimiter, self._quote = rows.delimiter, rows.quotechar
         self._opened = ExitStack()
         self._text: list[str] = []  # the lines of the row at hand, if rows are sifted
+        self._skips_empty = False  # the header is no such line
         self._doubt: CsvError | None = None  # whether the rows end where they seem to
         self._ragged: RowFieldsError | None = None  # what is wrong with the next row
         # Where a row does not begin on the line after the one before began: its index, its line.
@@ -71,6 +75,7 @@ class CsvSource(Source):
             )
             self._records = self._checked()
             self.names = self._header()
+            self._skips_empty = rows.skips_empty(len(self.names))
             self._walk = Walk(self._records)
         except BaseException:
             self.close()
@@ -82,7 +87,7 @@ class CsvSource(Source):
         )
 
     def _checked(self) -> Iterator[list[str] | Broken]:
-        """Give the header and the rows; blank lines are none."""
+        """Give the header and the rows; blank lines are none, nor need be those of empty texts."""
         reader = self._reader
         try:
             while True:
@@ -103,7 +108,8 @@ class CsvSource(Source):
                     self._doubt = CsvError(self._read, f"{record.reason}; {ENDLESS}")
                 self._text.clear()
                 start, self._line = self._line + 1, self._read
-                if record:
+                is_empty = not (any(record) or isinstance(record, Broken))
+                if record and not (is_empty and self._skips_empty):
                     self._begin(start)
                     yield record
         except UNREADABLE as error:
@@ -153,16 +159,16 @@ class CsvSource(Source):
             self._pulled += len(records)
 
     def _header(self) -> tuple[str, ...]:
-        names = [name.strip() for name in next(self._records, ())]
-        if not names:
+        record = next(self._records, ())
+        if not record:
             raise CsvError(1, "the file is empty; its first line names the columns")
-        for at, name in enumerate(names):
-            if not name:
-                raise CsvError(1, f"the header has no name for column {at + 1}")
-        twice = listing(repr(name) for name in dict.fromkeys(names) if names.count(name) > 1)
-        if twice:
-            raise CsvError(1, f"the header has {twice} twice")
-        return tuple(names)
+        line = self._delimiter.join(record)
+        if len(line) == len(EXCEL) + 1 and line.lower().startswith(EXCEL):
+            raise CsvError(
+                1,
+                f"this line tells Excel the delimiter; remove it, and pass delimiter={line[-1]!r}",
+            )
+        return tuple(name.strip() for name in record)
 
     def pull(self, most: int | None) -> Any:
         """Return the next rows; see Source.

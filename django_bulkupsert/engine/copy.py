@@ -57,7 +57,7 @@ def _run(model: Model, rows: Any, options: CopyOptions, using: str, attempts: At
         source = open_rows(
             plan.model, rows, plan.fields, plan.column, plan.readers, operation="bulk_copy"
         )
-        if source is None:
+        if source is None or source.source.is_empty:
             progress.done()
             return 0
         try:

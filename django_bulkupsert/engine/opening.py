@@ -18,7 +18,10 @@ from .upsert import UpsertCall
 def opened(
     plan: UpsertPlan, rows: Iterable[Any], progress: Progress, attempts: Attempts
 ) -> UpsertCall | None:
-    """Return the call for rows of one kind, or None where there is no row."""
+    """Return the call for rows of one kind, or None where there is no row.
+
+    What the header of a file lacks is an error in any case.
+    """
     kind = SievedRows if plan.collects else Rows
     behind = partial(kind, validates=plan.options.validate)
     source = open_rows(
@@ -27,6 +30,9 @@ def opened(
     )  # fmt: skip
     if source is None:
         return None
+    call: UpsertCall
     if isinstance(source, SievedRows):
-        return CollectingCall(plan, source, progress, attempts)
-    return UpsertCall(plan, source, progress, attempts)
+        call = CollectingCall(plan, source, progress, attempts)
+    else:
+        call = UpsertCall(plan, source, progress, attempts)
+    return None if source.source.is_empty else call

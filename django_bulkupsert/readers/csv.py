@@ -11,7 +11,7 @@ from ..csvs import REJECTED, CsvBlock, CsvHeader
 from ..csvs.patterns import keeps_empty
 from ..csvs.values import CsvValues
 from ..csvs.verbatim import Verbatim, VerbatimBlock, is_possible, reads_naive_alike
-from ..errors import OptionError, UnknownFieldError, listing
+from ..errors import CsvError, OptionError, UnknownFieldError, listing
 from ..fields import Field
 from ..names import Model, Named, find, nearest
 from .base import Reader
@@ -128,6 +128,7 @@ def resolved(model: Model, header: CsvHeader) -> list[tuple[int, Named]]:
     """Return which columns of a file are which fields: each column's place, and what it names.
 
     Raises:
+        CsvError: A column has no name, or two columns the same.
         OptionError: ``columns`` names what is not in the header, or two columns are one field.
         UnknownFieldError: A column is no field, and should be.
     """
@@ -143,6 +144,9 @@ def resolved(model: Model, header: CsvHeader) -> list[tuple[int, Named]]:
         wanted = columns.get(name, name)
         if wanted is None or (name in REJECTED and name not in columns):
             continue
+        if not (name or name in columns):
+            extra.append(name)
+            continue
         named = find(model, wanted) or (None if name in columns else _by_label(model, name))
         if named is None and name in columns:
             raise UnknownFieldError(
@@ -153,11 +157,13 @@ def resolved(model: Model, header: CsvHeader) -> list[tuple[int, Named]]:
         else:
             found.append((place, named))
     if extra and not (header.ignore_extra and found):
-        raise UnknownFieldError(_unknown(model, extra, found))
+        raise _unknown(model, header, extra, found)
     fields = [named.field for _, named in found]
     for field in fields:
         if fields.count(field) > 1:
             names = [header.names[place] for place, named in found if named.field == field]
+            if len(set(names)) < len(names):
+                raise CsvError(1, f"the header has {names[0]!r} twice")
             raise OptionError(f"the header names {field.name!r} twice: {listing(names)}")
     return found
 
@@ -179,20 +185,32 @@ def _spellings(label: Any) -> Iterator[str]:
     yield str(label).replace(" ", "_")
 
 
-def _unknown(model: Model, extra: Sequence[str], found: Sequence[Any]) -> str:
+def _unknown(
+    model: Model, header: CsvHeader, extra: Sequence[str], found: Sequence[Any]
+) -> CsvError | UnknownFieldError:
+    """Return the error of columns that are no field; some may have no name."""
     label = model._meta.label
+    names = [name for name in dict.fromkeys(extra) if name]
     if not found:
-        other = next((each for each in DELIMITERS if each in extra[0]), None)
-        hint = nearest(model, *extra[:10])
-        if len(extra) == 1 and other is not None:
+        first = names[0] if names else ""
+        other = next((each for each in DELIMITERS if each in first), None)
+        hint = nearest(model, *names[:10])
+        if len(names) == 1 and other is not None:
             hint = f"it may be that delimiter={other!r} parts them"
-        return (
-            f"no column is a field of {label}: {listing(map(repr, extra))}; the first line has to "
-            f"name the columns{';' if _asks(hint) else ', and'} {hint}"
+        return UnknownFieldError(
+            f"no column is a field of {label}: {listing(map(repr, names or extra))}; the first "
+            f"line has to name the columns{';' if _asks(hint) else ', and'} {hint}"
         )
-    hint = nearest(model, *extra[:10])
-    return (
-        f"{listing(map(repr, extra), 25)} of the header {'is' if len(extra) == 1 else 'are'} no "
+    if not names:
+        at = header.names.index("") + 1
+        return CsvError(
+            1,
+            f"the header has no name for column {at}; ignore_extra=True leaves out columns "
+            "without one",
+        )
+    hint = nearest(model, *names[:10])
+    return UnknownFieldError(
+        f"{listing(map(repr, names), 25)} of the header {'is' if len(names) == 1 else 'are'} no "
         f"field of {label}; {hint}{'' if _asks(hint) else ';'} columns= says which field a column "
         "is, and ignore_extra=True leaves out what is none"
     )

@@ -7,15 +7,18 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.http import HttpRequest, JsonResponse
+from django.utils.encoding import force_str
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from django_bulkupsert import BulkUpsertError, CsvRows
+from django_bulkupsert import BulkUpsertError, CsvRows, RowTypeError
 
 from .models import Airport
 
 #: Rejected rows that an answer lists.
 MOST = 100
+
+NEITHER = "neither CSV nor JSON lines"
 
 
 @csrf_exempt  # for programs, which a real view would ask for a token
@@ -24,16 +27,33 @@ def upload(request: HttpRequest) -> JsonResponse:
     """Upsert the airports of a file that is sent as a form's field, or as the body itself."""
     file: Any = request.FILES.get("file", request)
     if file is request and request.content_type == "multipart/form-data":
-        return JsonResponse({"error": "the form has no file; its field is 'file'"}, status=400)
-    rows: Any = CsvRows(file) if is_csv(file) else json_lines(file)
+        return refused("the form has no file; its field is 'file'")
+    name, kind = (getattr(file, "name", None) or "").lower(), file.content_type or ""
+    no_objects: set[int] = set()
     try:
+        # By its name, too: to browsers on Windows it is Excel's.
+        if kind == "text/csv" or name.endswith((".csv", ".csv.gz")):
+            charset = getattr(file, "charset", request.content_params.get("charset"))
+            encoding = force_str(charset or "utf-8", errors="replace")  # a form's is of bytes
+            rows: Any = CsvRows(file, encoding=encoding)
+        elif "json" in kind or name.endswith((".jsonl", ".ndjson")):
+            rows = json_lines(file, no_objects)
+        else:
+            return refused(NEITHER, 415)
         result = Airport.objects.bulk_upsert(
             rows, unique_fields=["icao"], on_error="collect", validate=True
         )
+    except RowTypeError:  # no line is an object
+        return refused(NEITHER)
     except BulkUpsertError as error:  # of the file as a whole
-        return JsonResponse({"error": str(error)}, status=400)
+        return refused(str(error))
     rejected = [
-        {"row": each.index, "line": each.line, "field": each.field, "message": each.message}
+        {
+            "row": each.index,
+            "line": each.line,
+            "field": each.field,
+            "message": "no JSON object" if each.index in no_objects else each.message,
+        }
         for each in result.rejected[:MOST]
     ]
     counts = {
@@ -45,18 +65,19 @@ def upload(request: HttpRequest) -> JsonResponse:
     return JsonResponse({**counts, "rejects": rejected}, status=200 if not rejected else 422)
 
 
-def is_csv(file: Any) -> bool:
-    """Whether it is CSV, by its type, or by its name: to browsers on Windows it is Excel's."""
-    name = getattr(file, "name", None) or ""
-    return file.content_type == "text/csv" or name.lower().endswith(".csv")
+def refused(error: str, status: int = 400) -> JsonResponse:
+    """Say what is wrong with the whole."""
+    return JsonResponse({"error": error}, status=status)
 
 
-def json_lines(lines: Iterable[bytes]) -> Iterator[Any]:
-    """Give the object on each line; a line that is none is given as it is, and rejected."""
-    for line in lines:
-        if not line.strip():
-            continue
+def json_lines(lines: Iterable[bytes], no_objects: set[int]) -> Iterator[Any]:
+    """Give the object on each line, or None, which is rejected; note which these are."""
+    for index, line in enumerate(each for each in lines if each.strip()):
         try:
-            yield json.loads(line)
+            row = json.loads(line)
         except (ValueError, RecursionError):  # the latter of what is nested without end
-            yield line
+            row = None
+        if not isinstance(row, dict):
+            no_objects.add(index)
+            row = None
+        yield row
