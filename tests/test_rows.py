@@ -9,9 +9,13 @@ import django
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils.functional import SimpleLazyObject
 
 from django_bulkupsert import RowFieldsError, RowTypeError, UnsavedRelatedError
+from django_bulkupsert.columns import Column
 from django_bulkupsert.errors import OptionError, RowValueError, UnknownFieldError
+from django_bulkupsert.names import named_all
+from django_bulkupsert.readers import reader_of
 
 from .models import (
     City,
@@ -585,3 +589,52 @@ def test_composite_primary_key(strategy):
     result = Composite.objects.bulk_upsert([moved], unique_fields=["code"], strategy=strategy)
     assert result.updated == 1
     assert moved.pk == (3, 1)
+
+
+@pytest.mark.parametrize("kind", ["mappings", "sequences"])
+def test_related_objects_among_many_rows(kind, shape, strategy):
+    """Some of which query for their keys, wherever they stand, while rows are on their way."""
+    country = Country.objects.create(code="DE")
+    kinds = [
+        lambda: country.pk,
+        lambda: country,
+        lambda: SimpleLazyObject(lambda: Country.objects.get(code="DE")),
+        lambda: None,
+    ]
+    count = 12_000 if strategy == "copy" else 1_000
+    rows = [
+        {"name": f"{number}", "country": kinds[number * 7 // count % 4 if number % 5 else 0]()}
+        for number in range(count)
+    ]
+    expected = sum(row["country"] is not None for row in rows)
+    words = {"unique_fields": ["name"], "strategy": strategy}
+    if kind == "sequences":
+        rows = [tuple(row.values()) for row in rows]
+        words["fields"] = ["name", "country"]
+    assert City.objects.bulk_upsert(shape(rows), **words).created == count
+    assert City.objects.filter(country=country).count() == expected
+
+
+def test_rows_that_are_read_while_others_are_sent():
+    """Only what is sure to run no code, and no query: keys, and no related object, nor a default."""
+
+    def reader(first, fields=None):
+        names = None if fields is None else named_all(City, fields, "fields")
+        return reader_of(City, first, names, lambda field: columns[field])
+
+    columns = {field: Column.of(field, connection) for field in City._meta.concrete_fields}
+    row = {"name": "a", "country": 1}
+    found = reader(row)
+    assert found.is_plain([row, {"name": "b", "country": None}])
+    for other in ({"name": "b", "country": Country()}, {"name": "b"},
+                  {"name": "b", "country": SimpleLazyObject(lambda: 1)}):  # fmt: skip
+        assert not found.is_plain([row, other])
+    found = reader(("a", 1), ["name", "country_id"])
+    assert found.is_plain([("a", 1), ["b", None]])
+    assert not found.is_plain([("a", Country())])
+    assert not found.is_plain([("a",)])
+    row = {"name": "a", "country__code": "x"}
+    found = reader(row)
+    assert not found.is_plain([row])  # it asks for keys ..
+    found.join_keys()
+    assert found.is_plain([row])  # .. unless a join does
