@@ -540,8 +540,8 @@ def test_without_retries_a_deleted_row_is_an_error(strategy, options):
         upsert_name(strategy, retries=0, **options)
     assert str(caught.value).startswith("bulk_upsert() of tests.Product was writing 2 rows")
     assert str(caught.value).endswith(
-        "another transaction deleted a row that it was to update; nothing of it was written; "
-        "run it again"
+        "another transaction (or a trigger) deleted a row that it was to update; nothing of it was "
+        "written; run it again"
     )
     assert not Product.objects.exists()
 
@@ -566,3 +566,20 @@ def test_many_rows_beside_a_deleted_one(shape):
     assert (result.retries, counts(result)) == (1, (1_501, 1_500, 0, 0))
     assert Product.objects.get(sku="a").stock == 0
     assert Product.objects.get(sku="2999").stock == 2_999
+
+
+@pytest.mark.parametrize("inside", [True, False], ids=["inside", "iterator"])
+def test_a_deleted_row_is_not_tried_again_for_a_reason(inside, isolation):
+    """Where only all of a transaction could be run again, the error says so, and why."""
+    isolation("repeatable read")
+    rows = [{"sku": f"{number}", "name": "new"} for number in range(2_400)]
+    rows.append({"sku": "a", "name": "new"})
+    why = "run the whole transaction again" if inside else "its rows come from an iterator"
+    with deleted_beside(), pytest.raises(OperationalError, match=why) as caught:
+        with transaction.atomic() if inside else nullcontext():
+            if inside:
+                assert Product.objects.count() == 1
+            Product.objects.bulk_upsert(iter(rows), unique_fields=["sku"])
+    assert "deleted a row" in str(caught.value)
+    assert "run it again" not in str(caught.value)
+    assert not Product.objects.exists()

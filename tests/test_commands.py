@@ -687,7 +687,18 @@ def test_no_room_for_the_summary(file):
         assert len(stored()) == (0 if more else 2)
     with open("/dev/full", "wb") as full:
         ended = python("bulkexport", "tests.Product", os.devnull, stderr=full)
-    assert ended.returncode == 0
+        assert ended.returncode == 0
+        for more in ([], ["--traceback"]):  # nor where an error can't
+            ended = python("bulkupsert", "tests.Product", "nothing.csv", *more, stderr=full)
+            assert ended.returncode == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_closed_stderr(file):
+    """A refusal has its status where it can't be said, as some daemons have it."""
+    for words, status in (["nothing.csv"], 2), ([file(), "--unique", "sku", "-v", "0"], 0):
+        ended = python("bulkupsert", "tests.Product", *words, closed="2>&-")
+        assert ended.returncode == status
 
 
 def test_no_room_in_a_call(file):

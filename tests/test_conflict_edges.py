@@ -37,6 +37,7 @@ from .models import (
     Nickname,
     NullableKey,
     Odd,
+    Offer,
     Overlapping,
     Place,
     Plan,
@@ -671,3 +672,44 @@ def meanwhile_twice(work):
     first = []
     second = meanwhile(work, lambda: first.append(work()))
     return [*first, second]
+
+
+# What a stored row lends ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 2, 3_000])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"duplicates": "first"}, {"returning": ["price"]}],
+    ids=["plain", "first", "rows"],
+)
+def test_rows_outside_of_a_partial_index(strategy, shape, count, options):
+    """One that the index doesn't have is new, though one that it has is of the same key."""
+    Offer.objects.bulk_copy([{"sku": f"{i}", "price": 7} for i in range(count)])
+    rows = [{"sku": f"{i}", "deleted": NOON} for i in range(count)]
+    if count > 1:
+        rows += [{"sku": f"{i}", "deleted": None} for i in range(count + 1)]
+    result = Offer.objects.bulk_upsert(
+        shape(rows), constraint="offer_live", skip_unchanged=False, strategy=strategy, **options
+    )
+    assert counts(result) == ((count + 1, count, 0, 0) if count > 1 else (1, 0, 0, 0))
+    assert result.retries == 0
+    assert Offer.objects.filter(price=7, deleted=None).count() == count
+    assert Offer.objects.filter(price=0).count() == result.created
+
+
+@pytest.mark.parametrize("count", [1, 2, 3_000])
+def test_a_trigger_that_changes_the_key(strategy, count):
+    """A row that it makes another one of is new."""
+    Product.objects.bulk_copy([{"sku": f"K{i}", "stock": 7} for i in range(count)])
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION lowers() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$BEGIN NEW.sku := lower(NEW.sku); RETURN NEW; END$$;"
+            "CREATE TRIGGER lowers BEFORE INSERT ON tests_product "
+            "FOR EACH ROW EXECUTE FUNCTION lowers()"
+        )
+    rows = [{"sku": f"K{i}", "name": "x"} for i in range(count)]
+    result = Product.objects.bulk_upsert(rows, unique_fields=["sku"], strategy=strategy)
+    assert (counts(result), result.retries) == ((count, 0, 0, 0), 0)
+    assert Product.objects.count() == 2 * count

@@ -616,7 +616,7 @@ def test_related_objects_among_many_rows(kind, shape, strategy):
 
 
 def test_rows_that_are_read_while_others_are_sent():
-    """Only what is sure to run no code, and no query: keys, and no related object, nor a default."""
+    """Only what is sure to run no code, and no query: keys, and no related object."""
 
     def reader(first, fields=None):
         names = None if fields is None else named_all(City, fields, "fields")

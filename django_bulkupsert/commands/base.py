@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -27,8 +28,15 @@ class FileCommand(BaseCommand):
         try:
             super().run_from_argv(argv)
         except CommandError as error:  # Django lets it go, and Python's status would be 1
-            traceback.print_exc()
+            with suppress(OSError):
+                traceback.print_exc()
             sys.exit(error.returncode)
+        except (OSError, AttributeError, ValueError) as error:  # stderr is full, or closed
+            refused = error.__context__
+            if not isinstance(refused, CommandError):
+                raise
+            silence(self.stderr)
+            sys.exit(refused.returncode)
 
     def say(self, out: Any, text: str, otherwise: str) -> None:
         """Write a text; where it can't be, what was done is done all the same.

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from django.db import DatabaseError, OperationalError
 
-from ..driver import diagnostics
+from ..driver import Diagnostics, diagnostics
 from ..ours import disown, is_our_own
 from ..server import sees_anew
 from ..sources import is_walkable_again
@@ -179,10 +179,12 @@ class Attempts:
         """Return an error as it is told: without values, and with what there is to say."""
         found = diagnostics(error)
         if found.is_of_a_gone_row:
-            return OperationalError(
-                f"{self.call} was {self.doing}, when another transaction deleted a row that it was "
-                "to update; nothing of it was written; run it again"
+            error = OperationalError(
+                f"{self.call} was {self.doing}, when another transaction (or a trigger) deleted a "
+                "row that it was to update; nothing of it was written"
+                + ("" if why else "; run it again")
             )
+            found = Diagnostics()
         said = str(error).rstrip()
         notes = [
             f"HINT:  {found.hint}" if found.hint else None,

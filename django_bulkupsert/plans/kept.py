@@ -22,6 +22,7 @@ from django.db import connections
 from django.db.models import F, Field, Q
 from django.db.models.expressions import BaseExpression
 from django.utils.connection import ConnectionProxy
+from django.utils.functional import cached_property
 from django.utils.timezone import get_current_timezone_name
 
 from ..expressions import Excluded
@@ -138,6 +139,12 @@ def _signature(item: Any) -> Hashable:
         *_, path, args, keywords = item.deconstruct()
         return kind, path, _signature(args), _signature(keywords)
     if isinstance(item, BaseExpression) and is_djangos(kind):
-        state = sorted(vars(item).items())
-        return kind, tuple([(n, _signature(each)) for n, each in state if n != "_constructor_args"])
+        state = [(name, vars(item)[name]) for name in sorted(vars(item)) if _is_state(kind, name)]
+        return kind, tuple([(name, _signature(each)) for name, each in state])
     raise _Unknown
+
+
+def _is_state(kind: type, name: str) -> bool:
+    """Whether an expression's attribute is more than what follows from others, and is kept."""
+    is_kept = isinstance(getattr(kind, name, None), cached_property) and name != "output_field"
+    return not is_kept and name != "_constructor_args"

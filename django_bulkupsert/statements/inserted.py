@@ -200,7 +200,8 @@ class Inserted(Proposed):
         elif self.matches and not self.leaves and self.created_by == "xmax":
             created = compose("{table}.xmax = 0", table=self.plan.table)
         named = [compose("{created} AS created", created=created)]
-        if (self.watches or self.per_row or self.joins) and self.literals is None and self.matches:
+        by_key = self.matches and self.literals is None and (self.per_row or self.joins)
+        if self.watches or by_key:
             named += [
                 compose("{key} AS {alias}", key=part.stored(), alias=alias("k", i))
                 for i, part in enumerate(self.plan.key)

@@ -58,21 +58,23 @@ class Upsert(Inserted):
 
     def _unless_gone(self) -> Fragment:
         """Return the condition that no row was inserted which was stored before; else an error."""
-        written = self._written_key("bu_up")
-        if self.literals is not None:
-            rows = raw("SELECT 1 FROM bu_up, bu_i WHERE bu_up.created AND bu_i.s0 IS NOT NULL")
-        elif self.streams:  # the statement sees what was there before
+        written, new = self._written_key("bu_up"), [raw("bu_up.created")]
+        if self.plan.condition is not None:
+            new.append(raw("bu_up.within"))
+        if self.streams:  # the statement sees what was there before
             same = self.equal([part.stored() for part in self.plan.key], written, BY_INDEX)
             rows = compose(
-                "SELECT 1 FROM bu_up JOIN {table} ON {same} WHERE bu_up.created",
+                "SELECT 1 FROM bu_up JOIN {table} ON {same} WHERE {new}",
                 table=self.plan.table,
                 same=join(AND, [same, *self.stored_in_index()]),
+                new=join(AND, new),
             )
         else:  # no join: of CTEs the planner takes a nested loop
             rows = compose(
-                "SELECT {written} FROM bu_up WHERE bu_up.created"
+                "SELECT {written} FROM bu_up WHERE {new}"
                 " INTERSECT SELECT {key} FROM bu_i WHERE bu_i.s0 IS NOT NULL",
                 written=comma(written),
+                new=join(AND, new),
                 key=comma(self.key("bu_i")),
             )
         return compose(
