@@ -31,6 +31,7 @@ from django_bulkupsert.commands import load as load_module
 from django_bulkupsert.commands import progress as progress_module
 from django_bulkupsert.commands import sample as sample_module
 from django_bulkupsert.commands.summary import Summary
+from django_bulkupsert.commands.summary import Summary
 from django_bulkupsert.management.commands import bulkupsert as command_module
 from django_bulkupsert.relations import StagingRelation
 from tests import strategies
@@ -699,6 +700,16 @@ def test_a_closed_stderr(file):
     for words, status in (["nothing.csv"], 2), ([file(), "--unique", "sku", "-v", "0"], 0):
         ended = python("bulkupsert", "tests.Product", *words, closed="2>&-")
         assert ended.returncode == status
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_counts_are_never_cut(terminal):
+    """However many digits they have, and however narrow the terminal is."""
+    result = UpsertResult(*(10**12 + i for i in range(4)), retries=10**9)
+    text = Summary("a.B", "default", result, 1.5, collects=True).as_text(terminal=terminal)
+    for count in (result.created, result.updated, result.unchanged, result.skipped, result.retries):
+        assert f"{count:,}" in text
+    assert "…" not in text
 
 
 def test_no_room_in_a_call(file):

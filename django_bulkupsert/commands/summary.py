@@ -100,9 +100,10 @@ def _table(head: Sequence[str], row: Sequence[str], *, terminal: bool) -> str:
     for name in head:
         table.add_column(name, justify="right")
     table.add_row(*row)
-    # Into a text: a console that writes itself ends the program where nobody reads it.
+    # Into a text: a console that writes itself ends the program where nobody reads it. Wide enough
+    # for any counts, none of which is to be cut.
     text = io.StringIO()
-    Console(file=text, highlight=False, force_terminal=terminal or None).print(table)
+    Console(file=text, width=200, highlight=False, force_terminal=terminal or None).print(table)
     return text.getvalue()
 
 
