@@ -31,7 +31,6 @@ from django_bulkupsert.commands import load as load_module
 from django_bulkupsert.commands import progress as progress_module
 from django_bulkupsert.commands import sample as sample_module
 from django_bulkupsert.commands.summary import Summary
-from django_bulkupsert.commands.summary import Summary
 from django_bulkupsert.management.commands import bulkupsert as command_module
 from django_bulkupsert.relations import StagingRelation
 from tests import strategies
