@@ -79,20 +79,14 @@ def forget() -> None:
         _kept.clear()
 
 
-#: The types of options that may hold expressions.
-_DATED = (dict, Q, BaseExpression)
-
-
 def _key(model: Model, using: str, options: Any) -> Hashable:
     """Return what is the same for calls of the same plan; None: that can't be told."""
-    given = [getattr(options, name) for name in _names(type(options))]
-    # What Django writes of dates, in lookups and functions, has the time zone of the moment.
-    dated = any(isinstance(each, _DATED) for each in given)
     try:
-        signatures = tuple(map(_signature, given))
+        given = tuple([_signature(getattr(options, name)) for name in _names(type(options))])
     except _Unknown:
         return None
-    return model, using, type(options), dated and get_current_timezone_name(), signatures
+    # What Django writes of dates, in lookups and functions, has the time zone of the moment.
+    return model, using, type(options), get_current_timezone_name(), given
 
 
 _NAMES: dict[type, tuple[str, ...]] = {}
