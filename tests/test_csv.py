@@ -15,6 +15,7 @@ import zoneinfo
 from collections.abc import Callable
 
 import pytest
+from django.db import connection
 from django.db.backends.postgresql.psycopg_any import NumericRange
 from django.utils import timezone
 from hypothesis import given, settings
@@ -649,3 +650,28 @@ def test_files_that_are_not_taken():
         ShowroomProduct.objects.bulk_upsert(rows())
     with pytest.raises(OptionError, match="mixed_keys is for rows that are mappings, not CsvRows"):
         Product.objects.bulk_upsert(rows(), unique_fields=["sku"], mixed_keys=True)
+
+
+@pytest.mark.parametrize("style", ["postgres", "sql_standard", "iso_8601"])
+@pytest.mark.parametrize("count", [1, 400])
+def test_durations_mean_one_thing(style, count, strategy):
+    """Whatever the session's IntervalStyle: a sign is that of its part alone."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL intervalstyle = '{style}'")
+    day, hour = datetime.timedelta(days=1), datetime.timedelta(hours=1)
+    texts = {
+        "-1 days 02:00:00": 2 * hour - day,
+        "-1 day +02:00:00": 2 * hour - day,
+        "-1 day -02:00:00": -2 * hour - day,
+        "-2 days": -2 * day,
+        "-02:00:00": -2 * hour,
+        "3 days -01:00:00": 3 * day - hour,
+        "1 day 01:00:00": day + hour,
+    }
+    lines = [f"{key},{text}\n" for key, text in enumerate(list(texts) * count)]
+    rows = CsvRows(io.StringIO("key,duration\n" + "".join(lines)))
+    Everything.objects.bulk_upsert(rows, unique_fields=["key"], strategy=strategy)
+    with connection.cursor() as cursor:  # which drivers read
+        cursor.execute("SET LOCAL intervalstyle = 'postgres'")
+    found = list(Everything.objects.order_by("key").values_list("duration", flat=True))
+    assert found == list(texts.values()) * count

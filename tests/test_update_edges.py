@@ -262,3 +262,24 @@ def test_models_of_migrations(strategy):
     old.shelf = F("shelf") + 1
     assert ShowroomProduct.objects.bulk_update([old], ["shelf"], strategy=strategy) == 1
     assert stored("shelf", model=ShowroomProduct) == [6]
+
+
+class Secret(str):
+    """A text that doesn't show itself."""
+
+    __slots__ = ()
+
+    def __repr__(self):
+        return "Secret(..)"
+
+
+@pytest.mark.django_db
+def test_values_that_look_the_same(strategy):
+    """Expressions are told apart by what they hold, not by what that shows of itself."""
+    rows = [Product(sku=f"{i}") for i in range(3)]
+    Product.objects.bulk_upsert(rows, unique_fields=["sku"])
+    for number, row in enumerate(rows):
+        row.name = Concat("sku", Value(Secret(f"-{number}")))
+    assert Product.objects.bulk_update(rows, ["name"], strategy=strategy) == 3
+    names = Product.objects.order_by("sku").values_list("name", flat=True)
+    assert list(names) == ["0-0", "1-1", "2-2"]

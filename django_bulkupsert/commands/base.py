@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -28,8 +27,11 @@ class FileCommand(BaseCommand):
         try:
             super().run_from_argv(argv)
         except CommandError as error:  # Django lets it go, and Python's status would be 1
-            with suppress(OSError):
+            try:
                 traceback.print_exc()
+                sys.stderr.flush()
+            except (OSError, AttributeError):
+                silence(self.stderr)
             sys.exit(error.returncode)
         except (OSError, AttributeError, ValueError) as error:  # stderr is full, or closed
             refused = error.__context__

@@ -95,12 +95,14 @@ def _identity(param: Any) -> Any:
 
     1, 1.0 and True are equal to Python, as are 1.0 and 1.00, and the same moment in two zones.
     """
-    if param is None or isinstance(param, _TOLD_BY_REPR):
+    if param is None or type(param) in _TOLD_BY_REPR:  # a class of one's own may not tell
         return type(param), repr(param)
     return type(param), id(param)  # alive as long as the fragment is
 
 
-_TOLD_BY_REPR = (str, int, bytes, float, decimal.Decimal, datetime.date, uuid.UUID)
+_TOLD_BY_REPR = frozenset([
+    str, bool, int, bytes, float, decimal.Decimal, datetime.date, datetime.datetime, uuid.UUID,
+])  # fmt: skip
 
 
 def _chosen(row: Fragment, first: int, fragments: list[Fragment]) -> Fragment:

@@ -68,7 +68,10 @@ class CsvValues(LazyValues):
         except Fault as fault:
             places = [offset for offset, text in enumerate(self.held) if text is not None]
             raise Fault(places[fault.offset], fault.reason) from fault.__cause__
-        return Texts(self.held, len(present) < len(self.held), escape)
+        held = self.held
+        if type(value_field(self.field)) is models.DurationField:
+            held = [text if text is None else _signed(text) for text in held]
+        return Texts(held, len(present) < len(held), escape)
 
     @cached_property
     def values(self) -> Sequence[Any]:
@@ -131,7 +134,17 @@ def reader_of_texts(field: Field) -> Callable[[str], Any] | None:
     if found is not None:
         return found(own)
     literal = is_literal(own)
+    if kind is models.DurationField:
+        return lambda text: _signed(text) if literal(text) else own.to_python(text)
     return lambda text: text if literal(text) else own.to_python(text)
+
+
+def _signed(text: str) -> str:
+    """Return an interval each of whose parts has a sign, where the first one has a minus.
+
+    With IntervalStyle sql_standard that would be the sign of all.
+    """
+    return re.sub(r"(?<=\s)(?=\d)", "+", text) if text.startswith("-") else text
 
 
 def _moment(field: Any) -> Callable[[str], datetime.datetime]:
