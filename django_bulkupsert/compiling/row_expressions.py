@@ -95,13 +95,15 @@ def _identity(param: Any) -> Any:
 
     1, 1.0 and True are equal to Python, as are 1.0 and 1.00, and the same moment in two zones.
     """
-    if param is None or type(param) in _TOLD_BY_REPR:  # a class of one's own may not tell
+    if isinstance(param, int):  # the driver has classes of its own
+        return type(param), int.__repr__(param)
+    if param is None or type(param) in _TOLD_BY_REPR:  # a class of the caller's may not tell
         return type(param), repr(param)
     return type(param), id(param)  # alive as long as the fragment is
 
 
 _TOLD_BY_REPR = frozenset([
-    str, bool, int, bytes, float, decimal.Decimal, datetime.date, datetime.datetime, uuid.UUID,
+    str, bytes, float, decimal.Decimal, datetime.date, datetime.datetime, uuid.UUID,
 ])  # fmt: skip
 
 
