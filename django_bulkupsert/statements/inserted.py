@@ -200,14 +200,13 @@ class Inserted(Proposed):
         elif self.matches and not self.leaves and self.created_by == "xmax":
             created = compose("{table}.xmax = 0", table=self.plan.table)
         named = [compose("{created} AS created", created=created)]
-        by_key = self.matches and self.literals is None and (self.per_row or self.joins)
-        if self.watches or by_key:
-            named += [
-                compose("{key} AS {alias}", key=part.stored(), alias=alias("k", i))
-                for i, part in enumerate(self.plan.key)
-            ]
         if self.watches or self.per_row or self.joins:
             named += self.named("p", self.plan.pk)
+            if self.watches or (self.matches and self.literals is None):
+                named += [
+                    compose("{key} AS {alias}", key=part.stored(), alias=alias("k", i))
+                    for i, part in enumerate(self.plan.key)
+                ]
             named += [compose("{it} AS within", it=each) for each in self.stored_in_index()]
             named += self.named("v", self.returns)
         if self.told_by_old:
