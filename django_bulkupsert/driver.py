@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from selectors import EVENT_READ, EVENT_WRITE, DefaultSelector
 from typing import Any
 
 from .ours import our_own
@@ -30,6 +31,8 @@ with suppress(ImportError):
     RANGE_TYPES = psycopg_any.RANGE_TYPES
     if is_psycopg3:
         from psycopg import Binary
+        from psycopg import Error as DriverError
+        from psycopg.pq import ExecStatus, TransactionStatus
         from psycopg.types.json import Json, Jsonb
 
         JSON_TYPES = (Json, Jsonb)
@@ -42,6 +45,9 @@ with suppress(ImportError):
         JSON_TYPES = (Json2,)
         BINARY_TYPES = (Binary2,)
         INET_TYPES = (Inet2,)
+
+#: Seconds that the server has to answer to a cancellation; psycopg 3 gives it as many.
+ANSWER = 5
 
 
 def unwrap(prepared: Any) -> Any:
@@ -62,6 +68,49 @@ def copy_in(connection: Any, cursor: Any, statement: Fragment, data: bytes) -> i
         else:
             cursor.copy_expert(text, io.BytesIO(data), len(data) + 1)  # in one piece
     return int(cursor.rowcount)
+
+
+def settle(connection: Any) -> None:
+    """Have psycopg 3 ready for a statement, also where a handler raised while it sent one.
+
+    Then it waits for an answer that nobody reads. psycopg2 sends and reads where no handler runs.
+    """
+    own = connection.connection
+    if not is_psycopg3 or own is None or own.pgconn.transaction_status != TransactionStatus.ACTIVE:
+        return
+    try:
+        with own.lock, suppress(DriverError):  # a thread of ours may be the one that is sending
+            if own.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                getattr(own, "cancel_safe", own.cancel)()
+                _read_all(own.pgconn)
+    finally:
+        if own.pgconn.transaction_status == TransactionStatus.ACTIVE:
+            own.close()
+    if own.closed:
+        connection.close()
+
+
+def _read_all(pgconn: Any) -> None:
+    """Read what the server has to say still, unless that takes it long.
+
+    Raises:
+        DriverError: The connection is lost.
+    """
+    with DefaultSelector() as selector:
+        selector.register(pgconn.socket, EVENT_READ)
+        while True:
+            unsent = pgconn.flush()
+            if pgconn.is_busy():
+                selector.modify(pgconn.socket, EVENT_READ | (EVENT_WRITE if unsent else 0))
+                if not selector.select(ANSWER):
+                    return
+                pgconn.consume_input()
+                continue
+            result = pgconn.get_result()
+            if result is None or result.status in (ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH):
+                return  # no call of ours has rows copied to it
+            if result.status == ExecStatus.COPY_IN:
+                pgconn.put_copy_end(b"interrupted")
 
 
 def session_zone(connection: Any) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -131,6 +132,14 @@ def run_threads(*works) -> list[BaseException]:
     for thread in threads:
         thread.join()
     return errors
+
+
+def wait_for_threads(count: int) -> None:
+    """Wait until no more than so many are left; one may take a moment to end."""
+    over = time.monotonic() + 60
+    while _thread._count() > count:
+        assert time.monotonic() < over
+        time.sleep(0.01)
 
 
 def wait_for_lock() -> None:

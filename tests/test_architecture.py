@@ -101,6 +101,7 @@ LEVELS = [
     ["casts", "loops"],
     ["jsons", "lazy"],
     ["encode"],
+    ["transactions"],
     ["driver"],
     ["arrow.__init__", "csvs.__init__"],
     ["csvs.lines", "sql"],

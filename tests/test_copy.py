@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import _thread
 import datetime
 import pickle
-import threading
-import time
 import uuid
 
 import django
@@ -29,6 +28,7 @@ from django_bulkupsert import (
 from django_bulkupsert.chunks import Chunk
 from django_bulkupsert.relations import Loading
 
+from .conftest import wait_for_threads
 from .models import (
     City,
     Code,
@@ -451,15 +451,13 @@ def test_names_that_need_quotes(tables):
 
 def test_ctrl_c_while_the_sender_starts(monkeypatch):
     """What is sent then would be sent beside the rollback, and the session lost: nothing is."""
-    start = threading.Thread.start
 
-    def interrupted(thread):
-        start(thread)
-        if thread.name.startswith("django_bulkupsert"):
-            raise KeyboardInterrupt
+    def interrupted(*args):
+        _thread.start_new_thread(*args)
+        raise KeyboardInterrupt
 
-    class Slow:
-        """Takes a while for each chunk."""
+    class Noting:
+        """Notes that it was sent something."""
 
         sending = False
 
@@ -468,16 +466,15 @@ def test_ctrl_c_while_the_sender_starts(monkeypatch):
 
         def copy(self, chunk, lines):
             self.sending = True
-            time.sleep(0.2)
-            self.sending = False
 
         def complete(self, chunk):
             pass
 
-    monkeypatch.setattr(threading.Thread, "start", interrupted)
-    sink = Slow()
+    monkeypatch.setattr("django_bulkupsert.relations.loading.start_new_thread", interrupted)
+    before = _thread._count()
+    sink = Noting()
     with pytest.raises(KeyboardInterrupt), Loading(sink) as loading:
         loading.add(Chunk(0, 0, []))
         loading.send()
-    time.sleep(0.05)
+    wait_for_threads(before)
     assert not sink.sending

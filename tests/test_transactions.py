@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import json
 import threading
 from unittest import mock
@@ -12,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 
 from django_bulkupsert import DuplicateKeysError, RowConstraintError, RowError
 
-from .conftest import run_threads
+from .conftest import run_threads, wait_for_threads
 from .models import City, Clocks, Code, Country, Everything, Nosy, Product
 
 ROWS = [{"sku": f"{i:03}", "stock": i} for i in range(50)]
@@ -324,7 +325,8 @@ class TestLoading:
                 yield {"sku": f"{i}"}
             raise error
 
+        before = _thread._count()
         with pytest.raises(error):
             Product.objects.bulk_upsert(rows(), unique_fields=["sku"], strategy="copy")
-        assert not any("django_bulkupsert" in each.name for each in threading.enumerate())
+        wait_for_threads(before)
         assert Product.objects.count() == 0

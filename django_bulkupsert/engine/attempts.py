@@ -23,6 +23,7 @@ from ..driver import Diagnostics, diagnostics
 from ..ours import disown, is_our_own
 from ..server import sees_anew
 from ..sources import is_walkable_again
+from ..transactions import Before
 
 logger = logging.getLogger("django_bulkupsert")
 
@@ -83,6 +84,14 @@ class Attempts:
                 without the values that it may hold, and with more of what took too long, or is not
                 allowed.
         """
+        before = Before(self.connection)
+        try:
+            return self._whole(run)
+        except BaseException as error:
+            before.restore(error)
+            raise
+
+    def _whole(self, run: Callable[[], ResultT]) -> ResultT:
         while True:
             self.ending = None
             try:

@@ -18,7 +18,6 @@ from ..errors import RowTypeError, counted_in
 from ..fields import Field
 from ..marks import Marks
 from ..names import Model, pk_fields
-from ..ours import atomic
 from ..plans.inherited import InheritedPlan, links, origin
 from ..plans.upsert import UpsertPlan
 from ..readers import TableReader
@@ -28,6 +27,7 @@ from ..result import ReturnedRow, Status, UpsertResult
 from ..rows import Rows
 from ..sources import Walk
 from ..statements.questions import lock_table, lookup
+from ..transactions import atomic
 from .attempts import Attempts
 from .progress import Progress
 from .upsert import UpsertCall

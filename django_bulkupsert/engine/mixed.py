@@ -11,12 +11,12 @@ from ..csvs import refuse_file
 from ..errors import OptionError, RowTypeError, counted_in, listing
 from ..fields import Field, is_clock
 from ..names import Model, named_all, resolve_all
-from ..ours import atomic
 from ..plans.options import UpsertOptions
 from ..plans.upsert import UpsertPlan
 from ..readers import reader_of
 from ..readers.base import described
 from ..result import UpsertResult, in_order
+from ..transactions import atomic
 from .attempts import Attempts
 from .opening import opened
 from .progress import Part, Progress

@@ -11,10 +11,11 @@ from django.db import connections
 
 from ..chunks import Chunk
 from ..errors import RowError, counted
-from ..ours import atomic, is_last
+from ..ours import is_last
 from ..plans.base import Plan
 from ..relations import CHUNK_ROWS, Loading, Sink, slots_of
 from ..rows import Rows
+from ..transactions import atomic
 from .attempts import Attempts
 from .progress import Progress
 
@@ -101,12 +102,10 @@ class Sending(Generic[PlanT]):
         picked = self.source.source.picked
         return picked(rows, range(most)), picked(rows, range(most, count))
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """Run a block in a transaction, and note whether its end is the commit."""
+    def _transaction(self) -> AbstractContextManager[Any]:
+        """Return what runs a block in a transaction; it is noted whether its end is the commit."""
         self.commits = self.connection.get_autocommit()
-        with self._atomic():
-            yield
+        return self._atomic()
 
     def _atomic(self) -> AbstractContextManager[Any]:
         return atomic(self.connection.alias)

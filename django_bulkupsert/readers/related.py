@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet
-from django.db import DataError, transaction
+from django.db import DataError
 
 from ..columns import Column
 from ..driver import diagnostics
@@ -22,6 +22,7 @@ from ..encode import Fault
 from ..errors import RowValueError, listing
 from ..names import Named
 from ..sql import Fragment, comma, compose, quoting, raw, value
+from ..transactions import atomic
 
 #: Values that one query looks up.
 MOST_VALUES = 5_000
@@ -184,7 +185,7 @@ class RelatedKeys:
         connection = self.leaf.connection
         alone = connection.get_autocommit()
         try:
-            with nullcontext() if alone else transaction.atomic(using=connection.alias):
+            with nullcontext() if alone else atomic(connection.alias):
                 rows = list(self._ask(texts))
         except DataError as error:
             if len(texts) == 1:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from _thread import allocate_lock, start_new_thread
+from collections.abc import Callable
+from contextvars import copy_context
+from functools import partial
+from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -26,6 +30,55 @@ class Sink(Protocol):
         """Do for a chunk that was sent what is left to do."""
 
 
+class _Worker:
+    """A thread that does one piece of work at a time, in the context of whoever gives it.
+
+    Ctrl-C comes between any two instructions of Python, and threading and its executors hold locks
+    there, for which the threads would wait forever. All that is shared here is written in C.
+    """
+
+    def __init__(self) -> None:
+        self.works: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        self.ends: SimpleQueue[BaseException | None] = SimpleQueue()
+        self.running = allocate_lock()
+        self.running.acquire()
+        self.is_known = False
+
+    def do(self, work: Callable[[], object]) -> None:
+        """Begin a piece of work."""
+        if not self.is_known:
+            # Cut short here, it is a thread that nobody waits for, and has nothing to do.
+            start_new_thread(self._run, ())
+            self.is_known = True
+        self.works.put(partial(copy_context().run, work))
+
+    def wait(self) -> None:
+        """Wait for the end of it, and raise what it raised."""
+        error = self.ends.get()
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error  # it holds this frame
+
+    def close(self) -> None:
+        """End the thread, when it has done its work."""
+        self.works.put(None)
+        if self.is_known:
+            self.running.acquire()
+
+    def _run(self) -> None:
+        while (work := self.works.get()) is not None:
+            try:
+                work()
+            except BaseException as error:  # noqa: BLE001 (handed to who waits)
+                self.ends.put(error)
+            else:
+                self.ends.put(None)
+            del work
+        self.running.release()
+
+
 class Loading:
     """Sends chunks by a thread of its own.
 
@@ -36,10 +89,9 @@ class Loading:
 
     def __init__(self, sink: Sink) -> None:
         self.sink = sink
-        self.thread = ThreadPoolExecutor(1, "django_bulkupsert")
+        self.worker = _Worker()
         self.added: tuple[Chunk, Any] | None = None
-        self.sent: tuple[Chunk, Future[None]] | None = None
-        self.is_running = False
+        self.sent: Chunk | None = None
 
     def __enter__(self) -> Loading:
         return self
@@ -59,7 +111,7 @@ class Loading:
             elif isinstance(error, Exception):
                 self.wait()  # an error of earlier rows is told instead
         finally:
-            self.thread.shutdown()
+            self.worker.close()
 
     def add(self, chunk: Chunk) -> None:
         """Take the next chunk; what was sent before is there when this returns."""
@@ -71,12 +123,8 @@ class Loading:
         """Start to send the chunk that was added last."""
         if self.added is not None:
             chunk, lines = self.added
-            if not self.is_running:
-                # First it starts: Ctrl-C in the midst of that leaves a thread that nobody waits
-                # for, which must not be sending.
-                self.thread.submit(int).result()
-                self.is_running = True
-            self.sent = chunk, self.thread.submit(self.sink.copy, chunk, lines)
+            self.worker.do(partial(self.sink.copy, chunk, lines))
+            self.sent = chunk
             self.added = None
 
     def wait(self) -> None:
@@ -86,7 +134,6 @@ class Loading:
             RowError: The server can't read a value of what was sent.
         """
         if self.sent is not None:
-            chunk, future = self.sent
-            self.sent = None
-            future.result()
+            chunk, self.sent = self.sent, None
+            self.worker.wait()
             self.sink.complete(chunk)

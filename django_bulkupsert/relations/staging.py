@@ -18,6 +18,7 @@ from ..encode import Texts, copy_lines
 from ..errors import RowError
 from ..readers import RelatedKeys
 from ..sql import EMPTY, Fragment, comma, compose, identifier, raw
+from ..transactions import atomic
 from .base import Relation
 from .copy_errors import located
 from .found import with_keys
@@ -266,7 +267,7 @@ def find_fault(connection: Any, slots: Sequence[Slot], chunk: Chunk) -> RowError
     be tried.
     """
     try:
-        with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+        with atomic(connection.alias), connection.cursor() as cursor:
             plain = [replace(texts, cells=None) for texts in chunk.texts]
             StagingRelation(connection, cursor, slots).add(replace(chunk, texts=plain))
             transaction.set_rollback(True, using=connection.alias)
