@@ -62,7 +62,7 @@ def unchanged() -> None:
 
 
 class Broken(Exception):
-    """What a generator raises."""
+    """What a generator raises, or the handler of a signal."""
 
 
 @pytest.mark.parametrize("error", [Broken, KeyboardInterrupt, SystemExit, GeneratorExit])
@@ -89,8 +89,9 @@ def test_what_the_rows_raise(usable, stored, strategy, call, error, size, chance
     )
 
 
-def test_ctrl_c(usable, stored, strategy, call, size, chance, tell):
-    """A signal that comes whenever it comes, to the main thread."""
+@pytest.mark.parametrize("error", [KeyboardInterrupt, Broken])
+def test_signals(usable, stored, strategy, call, error, size, chance, tell):
+    """They come whenever they come, to the main thread: Ctrl-C, or a time limit of a task's."""
     if threading.current_thread() is not threading.main_thread():
         pytest.skip("signals come to the main thread")
     times, stopped = size(25, 3), 0
@@ -98,13 +99,17 @@ def test_ctrl_c(usable, stored, strategy, call, size, chance, tell):
     call(rows(0), strategy)
     usual = time.perf_counter() - start
     Product.objects.filter(sku__startswith="n").delete()
-    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+
+    def handler(*_):
+        raise error
+
+    before = signal.signal(signal.SIGALRM, handler)
     try:
         for _ in range(times):
             signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.001, usual))
             try:
                 call(rows(0), strategy)
-            except KeyboardInterrupt:
+            except error:
                 stopped += 1
             finally:
                 signal.setitimer(signal.ITIMER_REAL, 0)
@@ -117,7 +122,7 @@ def test_ctrl_c(usable, stored, strategy, call, size, chance, tell):
     assert stopped or times < 10
     tell(
         "stopped on the way",
-        f"{call.__name__}, {strategy}: Ctrl-C",
+        f"{call.__name__}, {strategy}: a signal's handler raises {error.__name__}",
         f"{times} times, {stopped} in time",
         "rolled back, session usable, nothing left in it",
     )
