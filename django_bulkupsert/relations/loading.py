@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from _thread import allocate_lock, start_new_thread
+from _thread import LockType, allocate_lock, start_new_thread
 from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
@@ -30,6 +30,10 @@ class Sink(Protocol):
         """Do for a chunk that was sent what is left to do."""
 
 
+_Works = SimpleQueue[Callable[[], object] | None]
+_Ends = SimpleQueue[BaseException | None]
+
+
 class _Worker:
     """A thread that does one piece of work at a time, in the context of whoever gives it.
 
@@ -38,8 +42,8 @@ class _Worker:
     """
 
     def __init__(self) -> None:
-        self.works: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
-        self.ends: SimpleQueue[BaseException | None] = SimpleQueue()
+        self.works: _Works = SimpleQueue()
+        self.ends: _Ends = SimpleQueue()
         self.running = allocate_lock()
         self.running.acquire()
         self.is_known = False
@@ -48,7 +52,7 @@ class _Worker:
         """Begin a piece of work."""
         if not self.is_known:
             # Cut short here, it is a thread that nobody waits for, and has nothing to do.
-            start_new_thread(self._run, ())
+            start_new_thread(_run, (self.works, self.ends, self.running))
             self.is_known = True
         self.works.put(partial(copy_context().run, work))
 
@@ -67,16 +71,22 @@ class _Worker:
         if self.is_known:
             self.running.acquire()
 
-    def _run(self) -> None:
-        while (work := self.works.get()) is not None:
-            try:
-                work()
-            except BaseException as error:  # noqa: BLE001 (handed to who waits)
-                self.ends.put(error)
-            else:
-                self.ends.put(None)
-            del work
-        self.running.release()
+    def __del__(self) -> None:
+        """End the thread also where Ctrl-C has kept close() from being called."""
+        self.works.put(None)
+
+
+def _run(works: _Works, ends: _Ends, running: LockType) -> None:
+    """Do what there is to do: the thread, which keeps none of it alive."""
+    while (work := works.get()) is not None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 (handed to who waits)
+            ends.put(error)
+        else:
+            ends.put(None)
+        del work
+    running.release()
 
 
 class Loading:
