@@ -46,7 +46,7 @@ def is_last() -> bool:
     return _last.get()
 
 
-def is_a_hooks(error: DatabaseError) -> bool:
+def is_a_hooks(error: BaseException) -> bool:
     """Whether an error is a hook's of ``on_commit()``: then the commit is through."""
     hooks = BaseDatabaseWrapper.run_and_clear_commit_hooks.__code__
     return any(frame.f_code is hooks for frame, _ in walk_tb(error.__traceback__))

@@ -9,7 +9,7 @@ nobody reads. So a call leaves both as it has found them.
 from __future__ import annotations
 
 import sys
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 from django.db import DatabaseError, Error, connections, transaction
@@ -31,24 +31,25 @@ class _Atomic(transaction.Atomic):
         if self not in connection.atomic_blocks:
             return  # ended already, by restore(), while a generator held it
         outer = sys.exc_info()[1]
+        savepoints = connection.savepoint_ids[-1:]
         if exc_value is not None:
             settle(connection)
         try:
             super().__exit__(exc_type, exc_value, traceback)
-        except Error as error:
+        except BaseException as error:
+            if is_a_hooks(error):
+                raise
             cut = self._cut_by(error, outer)
-            if cut is not None:
+            if cut is not None and savepoints:
+                _end(connection, savepoints[0])
+            if cut not in (None, error):
                 raise cut from None
-            if exc_type is None and isinstance(error, DatabaseError) and not is_a_hooks(error):
+            if exc_type is None and isinstance(error, DatabaseError):
                 own(error)
             raise
-        except BaseException:
-            if connection.in_atomic_block:  # who knows whether the savepoint is gone
-                connection.needs_rollback = True
-            raise
 
-    def _cut_by(self, error: Error, outer: BaseException | None) -> BaseException | None:
-        """Return what a handler raised, if that is why the end of a transaction failed.
+    def _cut_by(self, error: BaseException, outer: BaseException | None) -> BaseException | None:
+        """Return what a handler raised, if that is why the end of a transaction failed, or None.
 
         Django goes on where a handler raises, and may fail for that.
 
@@ -83,6 +84,7 @@ class Before:
         self.connection = connection
         self.own = connection.connection
         self.state = self._state()
+        self.autocommits = self.state[3]
 
     def _state(self) -> tuple[Any, ...]:
         connection = self.connection
@@ -103,9 +105,7 @@ class Before:
         """
         connection = self.connection
         is_left_as_it_was = self._state() == self.state
-        connection.in_atomic_block, blocks, savepoints, autocommit, _ = self.state
-        del connection.atomic_blocks[blocks:]
-        del connection.savepoint_ids[savepoints:]
+        savepoints = self._reset()
         settle(connection)
         if connection.connection is None or connection.closed_in_transaction:
             return
@@ -113,14 +113,57 @@ class Before:
             # Opened by the call: it may be without what Django sets once.
             if not isinstance(error, Error | BulkUpsertError):
                 connection.close()
-        elif is_left_as_it_was:
-            return
-        elif connection.in_atomic_block:
-            connection.needs_rollback = True
-        else:
+        elif connection.in_atomic_block or not self.autocommits:
+            if savepoints:
+                _end(connection, savepoints[0])
+        elif not is_left_as_it_was:
             try:
                 if not connection.run_commit_hooks_on_set_autocommit_on:
                     connection.rollback()
-                connection.set_autocommit(autocommit)
+                connection.set_autocommit(True)
             except Error:
                 connection.close()
+
+    def close(self) -> None:
+        """Give the session up, where a second error comes while one is seen to."""
+        self._reset()
+        self.connection.close()
+
+    def _reset(self) -> list[str | None]:
+        """Have Django believe what it did; return the savepoints that it would forget."""
+        connection = self.connection
+        connection.in_atomic_block, blocks, count, *_ = self.state
+        savepoints: list[str | None] = connection.savepoint_ids[count:]
+        del connection.atomic_blocks[blocks:]
+        del connection.savepoint_ids[count:]
+        return savepoints
+
+
+def _end(connection: Any, savepoint: str | None) -> None:
+    """Roll back to a savepoint of ours, unless it has ended already.
+
+    Args:
+        connection: The connection, in a transaction.
+        savepoint: The savepoint; None: there was none, since the transaction can't go on anyway.
+    """
+    settle(connection)
+    connection.needs_rollback = savepoint is None
+    if savepoint is None:
+        return
+    inner = None
+    try:
+        with suppress(DatabaseError):  # that the transaction is aborted: then it hasn't ended
+            inner = connection.savepoint()
+        try:
+            _roll_back(connection, savepoint)
+        except DatabaseError:
+            if inner is None:
+                raise
+            _roll_back(connection, inner)
+    except Error:
+        connection.needs_rollback = True
+
+
+def _roll_back(connection: Any, savepoint: str) -> None:
+    connection.savepoint_rollback(savepoint)
+    connection.savepoint_commit(savepoint)

@@ -88,7 +88,11 @@ class Attempts:
         try:
             return self._whole(run)
         except BaseException as error:
-            before.restore(error)
+            try:
+                before.restore(error)
+            except BaseException:
+                before.close()
+                raise
             raise
 
     def _whole(self, run: Callable[[], ResultT]) -> ResultT:
