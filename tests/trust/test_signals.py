@@ -25,6 +25,7 @@ from django.db import connection, transaction
 from django.db.backends.postgresql.psycopg_any import is_psycopg3
 
 import django_bulkupsert
+from django_bulkupsert.transactions import Before
 from tests.conftest import run_threads, wait_for_threads
 from tests.models import Product
 
@@ -180,6 +181,40 @@ def test_what_handlers_raise(
         "anywhere",
         f"{times} times, {stopped} in time",
         "all or nothing, session usable, nothing left in it",
+    )
+
+
+@pytest.mark.parametrize("within", [alone, in_atomic])
+@pytest.mark.parametrize("call", [upsert, update])
+def test_second_signal(usable, strategy, call, within, monkeypatch, size, chance, tell):
+    """It comes while the first one's error is seen to: there may be another session then."""
+    restored = Before.restore
+
+    def restore(self, error):
+        with Interrupted(KeyboardInterrupt, chance.randint(1, 60)):
+            return restored(self, error)
+
+    monkeypatch.setattr(Before, "restore", restore)
+    upsert(0, strategy)
+    with Interrupted(KeyboardInterrupt) as moments:
+        call(1, strategy)
+    times, stock, others = size(1_000, 20), 1, 0
+    for new in range(2, 2 + times):
+        session = connection.connection
+        with within(KeyboardInterrupt):
+            with Interrupted(KeyboardInterrupt, chance.randint(1, moments.count)):
+                call(new, strategy)
+        usable()
+        others += connection.connection is not session
+        found = counted_by_stock()
+        assert found in ({stock: ROWS}, {new: ROWS})
+        (stock,) = found
+    gc.collect()
+    tell(
+        "stopped on the way",
+        f"{call.__name__}, {strategy}, {within.__name__}: a second Ctrl-C while one is seen to",
+        f"{times} times",
+        f"all or nothing, connection usable, {others} times by another session",
     )
 
 
