@@ -177,8 +177,7 @@ def test_what_handlers_raise(
     assert stopped > times / 2
     tell(
         "stopped on the way",
-        f"{call.__name__}, {strategy}, {within.__name__}: a handler raises {error.__name__}, "
-        "anywhere",
+        f"{told(call, strategy, within)}: a handler raises {error.__name__}, anywhere",
         f"{times} times, {stopped} in time",
         "all or nothing, session usable, nothing left in it",
     )
@@ -212,10 +211,15 @@ def test_second_signal(usable, strategy, call, within, monkeypatch, size, chance
     gc.collect()
     tell(
         "stopped on the way",
-        f"{call.__name__}, {strategy}, {within.__name__}: a second Ctrl-C while one is seen to",
+        f"{told(call, strategy, within)}: a second Ctrl-C while one is seen to",
         f"{times} times",
         f"all or nothing, connection usable, {others} times by another session",
     )
+
+
+def told(call, strategy, within):
+    """Return what is tried, in words."""
+    return f"{call.__name__}, {strategy}, {within.__name__.replace('_', ' ')}"
 
 
 def counted_by_stock() -> dict[int, int]:
