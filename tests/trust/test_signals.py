@@ -158,7 +158,7 @@ def test_what_handlers_raise(
     call(1, strategy)
     with Interrupted(error) as moments:
         call(2, strategy)
-    times, stopped = size(1_000, 20), 0
+    times, stopped = size(1_000, 8), 0
     threads = _thread._count()
     before = counted_by_stock()
     for new in range(3, 3 + times):
@@ -197,7 +197,7 @@ def test_second_signal(usable, strategy, call, within, monkeypatch, size, chance
     upsert(0, strategy)
     with Interrupted(KeyboardInterrupt) as moments:
         call(1, strategy)
-    times, stock, others = size(1_000, 20), 1, 0
+    times, stock, others = size(1_000, 8), 1, 0
     for new in range(2, 2 + times):
         session = connection.connection
         with within(KeyboardInterrupt):
