@@ -46,6 +46,9 @@ with suppress(ImportError):
         BINARY_TYPES = (Binary2,)
         INET_TYPES = (Inet2,)
 
+#: libpq's number of a transaction that is aborted, with either driver.
+IN_ERROR = 3
+
 #: Seconds that the server has to answer to a cancellation; psycopg 3 gives it as many.
 ANSWER = 5
 
@@ -81,13 +84,21 @@ def settle(connection: Any) -> None:
     try:
         with own.lock, suppress(DriverError):  # a thread of ours may be the one that is sending
             if own.pgconn.transaction_status == TransactionStatus.ACTIVE:
-                getattr(own, "cancel_safe", own.cancel)()
+                if hasattr(own, "cancel_safe"):
+                    own.cancel_safe(timeout=ANSWER)
+                else:
+                    own.cancel()
                 _read_all(own.pgconn)
     finally:
         if own.pgconn.transaction_status == TransactionStatus.ACTIVE:
             own.close()
     if own.closed:
         connection.close()
+
+
+def is_aborted(connection: Any) -> bool:
+    """Whether the server refuses all but the end of the transaction that it is in."""
+    return bool(connection.connection.info.transaction_status == IN_ERROR)
 
 
 def _read_all(pgconn: Any) -> None:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from traceback import walk_tb
+from types import CodeType
+from typing import Any
 
 from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -48,8 +50,15 @@ def is_last() -> bool:
 
 def is_a_hooks(error: BaseException) -> bool:
     """Whether an error is a hook's of ``on_commit()``: then the commit is through."""
-    hooks = BaseDatabaseWrapper.run_and_clear_commit_hooks.__code__
-    return any(frame.f_code is hooks for frame, _ in walk_tb(error.__traceback__))
+    return passes_through(error, BaseDatabaseWrapper.run_and_clear_commit_hooks.__code__)
+
+
+def passes_through(error: BaseException, code: CodeType, of: Any = None) -> bool:
+    """Whether an error was raised within a function, as a method of an object if one is given."""
+    return any(
+        frame.f_code is code and (of is None or frame.f_locals.get("self") is of)
+        for frame, _ in walk_tb(error.__traceback__)
+    )
 
 
 def is_our_own(error: DatabaseError) -> bool:

@@ -11,12 +11,16 @@ from __future__ import annotations
 import sys
 from contextlib import AbstractContextManager, suppress
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from django.db import DatabaseError, Error, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
-from .driver import settle
-from .errors import BulkUpsertError
-from .ours import is_a_hooks, own
+from .driver import is_aborted, settle
+from .ours import is_a_hooks, own, passes_through
+
+#: The blocks of ours whose end has not been seen, of each connection.
+_open: WeakKeyDictionary[Any, list[_Atomic]] = WeakKeyDictionary()
 
 
 class _Atomic(transaction.Atomic):
@@ -25,43 +29,58 @@ class _Atomic(transaction.Atomic):
     def __init__(self, connection: Any) -> None:
         super().__init__(connection.alias, savepoint=True, durable=False)
         self.connection = connection
+        self.is_over = False
+
+    def __enter__(self) -> None:
+        _open.setdefault(self.connection, []).append(self)
+        super().__enter__()
 
     def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
+        if self.is_over:
+            return  # by restore(), while a generator held it
         connection = self.connection
-        if self not in connection.atomic_blocks:
-            return  # ended already, by restore(), while a generator held it
         outer = sys.exc_info()[1]
         savepoints = connection.savepoint_ids[-1:]
         if exc_value is not None:
             settle(connection)
         try:
             super().__exit__(exc_type, exc_value, traceback)
-        except BaseException as error:
-            if is_a_hooks(error):
-                raise
-            cut = self._cut_by(error, outer)
-            if cut is not None and savepoints:
-                _end(connection, savepoints[0])
-            if cut not in (None, error):
-                raise cut from None
-            if exc_type is None and isinstance(error, DatabaseError):
+        except Error as error:
+            if not savepoints and connection.connection is not None and not connection.autocommit:
+                cut = self._cut_by(error, outer)
+                if cut is not None:
+                    raise cut from cut.__cause__  # and restore() sees to it
+            elif exc_type is None and isinstance(error, DatabaseError) and not is_a_hooks(error):
                 own(error)
+            self._note_end()
             raise
+        except BaseException as error:
+            if savepoints:
+                _end(connection, savepoints[0])
+            if savepoints or is_a_hooks(error):
+                self._note_end()
+            raise
+        self._note_end()
 
-    def _cut_by(self, error: BaseException, outer: BaseException | None) -> BaseException | None:
-        """Return what a handler raised, if that is why the end of a transaction failed, or None.
+    def _note_end(self) -> None:
+        _open[self.connection].remove(self)
 
-        Django goes on where a handler raises, and may fail for that.
+    def _cut_by(self, error: Error, outer: BaseException | None) -> BaseException | None:
+        """Return what a handler raised, if that is why a transaction didn't end, or None.
+
+        Django goes on where a handler raises, and fails for that.
 
         Args:
             error: Why it failed.
             outer: What was being handled before.
         """
         databases = (Error, self.connection.Database.Error)
+        seen: list[BaseException] = []
         found: BaseException | None = error
-        while isinstance(found, databases):
+        while isinstance(found, databases) and found not in seen:
+            seen.append(found)
             found = found.__context__ if found.__context__ is not outer else None
-        return found
+        return None if isinstance(found, databases) else found
 
 
 def atomic(using: str) -> AbstractContextManager[Any]:
@@ -77,57 +96,73 @@ class Before:
     """What a connection was in when a call began.
 
     Args:
-        connection: The connection.
+        connection: The connection, to PostgreSQL.
     """
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection
-        self.own = connection.connection
+        self.count = len(_open.get(connection, ()))
         self.state = self._state()
         self.autocommits = self.state[3]
 
     def _state(self) -> tuple[Any, ...]:
         connection = self.connection
-        own = connection.connection
+        driver = connection.connection
+        autocommits = connection.settings_dict["AUTOCOMMIT"]
         return (
             connection.in_atomic_block,
             len(connection.atomic_blocks),
             len(connection.savepoint_ids),
-            connection.settings_dict["AUTOCOMMIT"] if own is None else connection.autocommit,
-            connection.settings_dict["AUTOCOMMIT"] if own is None else own.autocommit,
+            autocommits if driver is None else connection.autocommit,
+            autocommits if driver is None else driver.autocommit,
         )
 
     def restore(self, error: BaseException) -> None:
         """Put right what an error has cut short.
 
+        What ended as it should, by whatever error, is left alone.
+
         Args:
             error: What ended the call.
         """
         connection = self.connection
-        is_left_as_it_was = self._state() == self.state
-        savepoints = self._reset()
+        was_cut = self._forget() and self._state() != self.state
+        savepoints = self._reset() if was_cut else []
         settle(connection)
+        if isinstance(error, Error):
+            pass
+        elif connection.connection is not None and (
+            connection.connection.closed or passes_through(error, _CONNECT, connection)
+        ):
+            connection.close()  # without what Django sets once, or by the driver, which gave up
         if connection.connection is None or connection.closed_in_transaction:
             return
-        if connection.connection is not self.own:
-            # Opened by the call: it may be without what Django sets once.
-            if not isinstance(error, Error | BulkUpsertError):
-                connection.close()
-        elif connection.in_atomic_block or not self.autocommits:
-            if savepoints:
-                _end(connection, savepoints[0])
-        elif not is_left_as_it_was:
+        is_within = connection.in_atomic_block or not self.autocommits
+        if was_cut and is_within and savepoints:
+            _end(connection, savepoints[0])
+        elif was_cut and not is_within:
             try:
                 if not connection.run_commit_hooks_on_set_autocommit_on:
                     connection.rollback()
                 connection.set_autocommit(True)
             except Error:
                 connection.close()
+        if is_within and not isinstance(error, Error) and is_aborted(connection):
+            connection.needs_rollback = True
 
     def close(self) -> None:
         """Give the session up, where a second error comes while one is seen to."""
+        self._forget()
         self._reset()
         self.connection.close()
+
+    def _forget(self) -> bool:
+        """Forget the blocks of ours whose end has not been seen; return whether there are any."""
+        blocks = _open.get(self.connection, [])[self.count :]
+        for each in blocks:
+            each.is_over = True
+            _open[self.connection].remove(each)
+        return bool(blocks)
 
     def _reset(self) -> list[str | None]:
         """Have Django believe what it did; return the savepoints that it would forget."""
@@ -137,6 +172,9 @@ class Before:
         del connection.atomic_blocks[blocks:]
         del connection.savepoint_ids[count:]
         return savepoints
+
+
+_CONNECT = getattr(BaseDatabaseWrapper.connect, "__wrapped__", BaseDatabaseWrapper.connect).__code__
 
 
 def _end(connection: Any, savepoint: str | None) -> None:

@@ -84,6 +84,8 @@ class Attempts:
                 without the values that it may hold, and with more of what took too long, or is not
                 allowed.
         """
+        if self.connection.vendor != "postgresql":
+            return self._whole(run)  # which refuses it
         before = Before(self.connection)
         try:
             return self._whole(run)

@@ -55,7 +55,7 @@ class Sending(Generic[PlanT]):
         """
         source = self.source
         source.allow_verbatim()
-        with Loading(sink) as loading:
+        with Loading(sink, self.connection.connection.cancel) as loading:
             while True:
                 # What runs no code of the caller's, which might query, goes on beside the sending.
                 if source.source.is_held:

@@ -41,7 +41,8 @@ class _Worker:
     there, for which the threads would wait forever. All that is shared here is written in C.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, stop: Callable[[], object]) -> None:
+        self.stop = stop
         self.works: _Works = SimpleQueue()
         self.ends: _Ends = SimpleQueue()
         self.running = allocate_lock()
@@ -66,10 +67,18 @@ class _Worker:
             del error  # it holds this frame
 
     def close(self) -> None:
-        """End the thread, when it has done its work."""
+        """End the thread, when it has done its work, which ``stop`` makes it do at once."""
         self.works.put(None)
-        if self.is_known:
-            self.running.acquire()
+        cut: BaseException | None = None
+        while self.is_known:
+            try:
+                self.running.acquire()
+                break
+            except BaseException as error:  # noqa: BLE001 (raised when the connection is free)
+                cut = error
+                self.stop()
+        if cut is not None:
+            raise cut
 
     def __del__(self) -> None:
         """End the thread also where Ctrl-C has kept close() from being called."""
@@ -95,11 +104,15 @@ class Loading:
     Between ``send()`` and ``wait()`` the connection is busy. No code of the caller's may run then,
     since it might query: a generator is pulled, and attributes are read, before ``send()``; a
     field that is not Django's own is asked after ``wait()``. At most two chunks are held.
+
+    Args:
+        sink: What they are sent to.
+        stop: Ends the statement that sends one.
     """
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: Sink, stop: Callable[[], object] = int) -> None:
         self.sink = sink
-        self.worker = _Worker()
+        self.worker = _Worker(stop)
         self.added: tuple[Chunk, Any] | None = None
         self.sent: Chunk | None = None
 
