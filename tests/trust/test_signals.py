@@ -14,6 +14,7 @@ import queue
 import signal
 import sys
 import threading
+import time
 from collections import Counter
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -42,6 +43,12 @@ PACKAGES = (django.db, django_bulkupsert, sys.modules[connection.Database.__name
 PLACES = (
     *(str(Path(each.__file__).parent) for each in PACKAGES),
     *(each.__file__ for each in (contextlib, queue, threading)),
+)
+
+
+#: Finds a session of this database that sleeps.
+SLEEPING = (
+    "SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
 )
 
 
@@ -269,10 +276,7 @@ def test_answer_to_a_cancellation(usable, slow, strategy, seconds, error, monkey
     def signalled():
         with connection.cursor() as cursor:
             while cursor.rowcount < 1:
-                cursor.execute(
-                    "SELECT FROM pg_stat_activity "
-                    "WHERE wait_event = 'PgSleep' AND datname = current_database()"
-                )
+                cursor.execute(SLEEPING)
         signal.pthread_kill(threading.main_thread().ident, signal.SIGALRM)
 
     before = signal.signal(signal.SIGALRM, handler)
@@ -283,6 +287,34 @@ def test_answer_to_a_cancellation(usable, slow, strategy, seconds, error, monkey
         signal.signal(signal.SIGALRM, before)
     usable()
     assert (connection.connection is session) is (seconds == 0)
+    assert not Product.objects.exists()
+
+
+def test_second_signal_while_a_thread_sends(usable, slow, monkeypatch):
+    """The first one waits for what is being sent, the second one ends that."""
+    monkeypatch.setattr("django_bulkupsert.engine.sending.CHUNK_ROWS", ROWS // 3)
+    slow(seconds=0)
+
+    def handler(*_):
+        raise KeyboardInterrupt
+
+    def signalled():
+        with connection.cursor() as cursor:
+            while cursor.rowcount < 1:
+                cursor.execute(SLEEPING)
+        for _ in range(2):
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGALRM)
+            time.sleep(1)
+
+    before = signal.signal(signal.SIGALRM, handler)
+    threads = _thread._count()
+    try:
+        with started(signalled), pytest.raises(KeyboardInterrupt):
+            copy(1, "copy")
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    wait_for_threads(threads)
+    usable()
     assert not Product.objects.exists()
 
 
