@@ -72,8 +72,8 @@ class _Worker:
         cut: BaseException | None = None
         while self.is_known:
             try:
-                self.running.acquire()
-                break
+                with self.running:  # which the thread lets go of; so does this, however it ends
+                    break
             except BaseException as error:  # noqa: BLE001 (raised when the connection is free)
                 cut = error
                 self.stop()
