@@ -19,6 +19,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from .driver import is_aborted, settle
 from .ours import is_a_hooks, own, passes_through
 
+#: What opens a connection.
+_CONNECT = getattr(BaseDatabaseWrapper.connect, "__wrapped__", BaseDatabaseWrapper.connect).__code__
+
 #: The blocks of ours whose end has not been seen, of each connection.
 _open: WeakKeyDictionary[Any, list[_Atomic]] = WeakKeyDictionary()
 
@@ -103,7 +106,6 @@ class Before:
         self.connection = connection
         self.count = len(_open.get(connection, ()))
         self.state = self._state()
-        self.autocommits = self.state[3]
 
     def _state(self) -> tuple[Any, ...]:
         connection = self.connection
@@ -126,29 +128,31 @@ class Before:
             error: What ended the call.
         """
         connection = self.connection
+        is_handlers = not isinstance(error, Error)
         was_cut = self._forget() and self._state() != self.state
         savepoints = self._reset() if was_cut else []
         settle(connection)
-        if isinstance(error, Error):
-            pass
-        elif connection.connection is not None and (
-            connection.connection.closed or passes_through(error, _CONNECT, connection)
-        ):
-            connection.close()  # without what Django sets once, or by the driver, which gave up
+        driver = connection.connection
+        if is_handlers and driver is not None:
+            # It may have given up, or Django not have set what it sets once.
+            is_fit = not driver.closed and not passes_through(error, _CONNECT, connection)
+            if not is_fit:
+                connection.close()
         if connection.connection is None or connection.closed_in_transaction:
             return
-        is_within = connection.in_atomic_block or not self.autocommits
-        if was_cut and is_within and savepoints:
-            _end(connection, savepoints[0])
-        elif was_cut and not is_within:
+        *_, autocommits, _ = self.state
+        if connection.in_atomic_block or not autocommits:
+            if savepoints:
+                _end(connection, savepoints[0])
+            if is_handlers and is_aborted(connection):
+                connection.needs_rollback = True
+        elif was_cut:
             try:
                 if not connection.run_commit_hooks_on_set_autocommit_on:
                     connection.rollback()
                 connection.set_autocommit(True)
             except Error:
                 connection.close()
-        if is_within and not isinstance(error, Error) and is_aborted(connection):
-            connection.needs_rollback = True
 
     def close(self) -> None:
         """Give the session up, where a second error comes while one is seen to."""
@@ -172,9 +176,6 @@ class Before:
         del connection.atomic_blocks[blocks:]
         del connection.savepoint_ids[count:]
         return savepoints
-
-
-_CONNECT = getattr(BaseDatabaseWrapper.connect, "__wrapped__", BaseDatabaseWrapper.connect).__code__
 
 
 def _end(connection: Any, savepoint: str | None) -> None:

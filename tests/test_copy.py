@@ -470,10 +470,13 @@ def test_ctrl_c_while_the_sender_starts(monkeypatch):
         def complete(self, chunk):
             pass
 
+        def stop(self):
+            pass
+
     monkeypatch.setattr("django_bulkupsert.relations.loading.start_new_thread", interrupted)
     before = _thread._count()
     sink = Noting()
-    with pytest.raises(KeyboardInterrupt), Loading(sink) as loading:
+    with pytest.raises(KeyboardInterrupt), Loading(sink, sink.stop) as loading:
         loading.add(Chunk(0, 0, []))
         loading.send()
     wait_for_threads(before)

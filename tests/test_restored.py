@@ -9,6 +9,7 @@ from django.db import IntegrityError, connection, connections, transaction
 from django_bulkupsert import RowError, UnsupportedDatabase
 from django_bulkupsert.transactions import _open
 
+from .calls import update, upsert
 from .models import Country, Product
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -25,15 +26,6 @@ def held(count, last=None):
             yield {"sku": f"{i:05}", "stock": 7}
         if last is not None:
             yield last
-
-
-def upsert(rows, strategy):
-    return Product.objects.bulk_upsert(rows, unique_fields=["sku"], strategy=strategy)
-
-
-def update(rows, strategy):
-    objs = (Product(**row) for row in rows)
-    return Product.objects.bulk_update(objs, ["stock"], match_fields=["sku"], strategy=strategy)
 
 
 def copy(rows, _strategy):

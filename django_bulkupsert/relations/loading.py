@@ -110,7 +110,7 @@ class Loading:
         stop: Ends the statement that sends one.
     """
 
-    def __init__(self, sink: Sink, stop: Callable[[], object] = int) -> None:
+    def __init__(self, sink: Sink, stop: Callable[[], object]) -> None:
         self.sink = sink
         self.worker = _Worker(stop)
         self.added: tuple[Chunk, Any] | None = None

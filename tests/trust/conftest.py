@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import os
 import random
+import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +54,20 @@ def tell() -> Iterator[Callable[[str, str, str, str], None]]:
         _told.append((trial, how, tried, result, f"{time.perf_counter() - start:.1f}"))
 
     yield line
+
+
+@contextmanager
+def raising(error: type[BaseException]) -> Iterator[None]:
+    """Have the handler of SIGALRM raise an error, in the main thread."""
+
+    def handler(*_: object) -> None:
+        raise error
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGALRM, before)
 
 
 def pytest_terminal_summary(terminalreporter) -> None:

@@ -12,7 +12,9 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import OperationalError, connection, connections
 
+from tests.calls import update, upsert
 from tests.models import Product
+from tests.trust.conftest import raising
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -26,15 +28,6 @@ ROWS = 6_000
 
 def rows(stock=1, count=ROWS):
     return ({"sku": f"{i:06}", "name": "x", "stock": stock} for i in range(count))
-
-
-def upsert(given, strategy):
-    return Product.objects.bulk_upsert(given, unique_fields=["sku"], strategy=strategy)
-
-
-def update(given, strategy):
-    objs = (Product(**row) for row in given)
-    return Product.objects.bulk_update(objs, ["stock"], match_fields=["sku"], strategy=strategy)
 
 
 def copy(given, _strategy):
@@ -99,12 +92,7 @@ def test_signals(usable, stored, strategy, call, error, size, chance, tell):
     call(rows(0), strategy)
     usual = time.perf_counter() - start
     Product.objects.filter(sku__startswith="n").delete()
-
-    def handler(*_):
-        raise error
-
-    before = signal.signal(signal.SIGALRM, handler)
-    try:
+    with raising(error):
         for _ in range(times):
             signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.001, usual))
             try:
@@ -116,8 +104,6 @@ def test_signals(usable, stored, strategy, call, error, size, chance, tell):
             usable()
             assert Product.objects.filter(sku__startswith="n").count() in (0, ROWS)
             Product.objects.filter(sku__startswith="n").delete()
-    finally:
-        signal.signal(signal.SIGALRM, before)
     unchanged()
     assert stopped or times < 10
     tell(

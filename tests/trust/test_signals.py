@@ -27,8 +27,10 @@ from django.db.backends.postgresql.psycopg_any import is_psycopg3
 
 import django_bulkupsert
 from django_bulkupsert.transactions import Before
+from tests.calls import update, upsert
 from tests.conftest import run_threads, wait_for_threads
 from tests.models import Product
+from tests.trust.conftest import raising
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -43,12 +45,6 @@ PACKAGES = (django.db, django_bulkupsert, sys.modules[connection.Database.__name
 PLACES = (
     *(str(Path(each.__file__).parent) for each in PACKAGES),
     *(each.__file__ for each in (contextlib, queue, threading)),
-)
-
-
-#: Finds a session of this database that sleeps.
-SLEEPING = (
-    "SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
 )
 
 
@@ -87,24 +83,17 @@ def rows(stock):
     return [{"sku": f"{i:03}", "name": "x", "stock": stock} for i in range(ROWS)]
 
 
-def upsert(stock, strategy):
-    Product.objects.bulk_upsert(rows(stock), unique_fields=["sku"], strategy=strategy)
+def copy(given, _strategy):
+    Product.objects.bulk_copy([{**row, "sku": f"n{row['stock']}{row['sku']}"} for row in given])
 
 
-def update(stock, strategy):
-    objs = [Product(**row) for row in rows(stock)]
-    Product.objects.bulk_update(objs, ["stock"], match_fields=["sku"], strategy=strategy)
-
-
-def copy(stock, _strategy):
-    Product.objects.bulk_copy([{**row, "sku": f"n{stock}{row['sku']}"} for row in rows(stock)])
-
-
-def collect(stock, strategy):
-    bad = [{"sku": "bad", "name": "x" * 999, "stock": stock}]
-    given = [*rows(stock)[: ROWS // 2], *bad, *rows(stock)[ROWS // 2 :]]
+def collect(given, strategy):
+    bad = {"sku": "bad", "name": "x" * 999}
     result = Product.objects.bulk_upsert(
-        given, unique_fields=["sku"], strategy=strategy, on_error="collect"
+        [*given[: ROWS // 2], {**given[0], **bad}, *given[ROWS // 2 :]],
+        unique_fields=["sku"],
+        strategy=strategy,
+        on_error="collect",
     )
     assert len(result.rejected) == 1
 
@@ -161,10 +150,10 @@ def test_what_handlers_raise(
         pytest.skip(f"{call.__name__} has one way")
     monkeypatch.setattr("django_bulkupsert.engine.sending.CHUNK_ROWS", ROWS // 3)
     if call is not copy:
-        upsert(0, strategy)
-    call(1, strategy)
+        upsert(rows(0), strategy)
+    call(rows(1), strategy)
     with Interrupted(error) as moments:
-        call(2, strategy)
+        call(rows(2), strategy)
     times, stopped = size(1_000, 8), 0
     threads = _thread._count()
     before = counted_by_stock()
@@ -172,7 +161,7 @@ def test_what_handlers_raise(
         after = {**before, new: ROWS} if call is copy else {new: ROWS}
         raised = True
         with within(error), Interrupted(error, chance.randint(1, moments.count)):
-            call(new, strategy)
+            call(rows(new), strategy)
             raised = False
         stopped += raised
         usable()
@@ -201,15 +190,15 @@ def test_second_signal(usable, strategy, call, within, monkeypatch, size, chance
             return restored(self, error)
 
     monkeypatch.setattr(Before, "restore", restore)
-    upsert(0, strategy)
+    upsert(rows(0), strategy)
     with Interrupted(KeyboardInterrupt) as moments:
-        call(1, strategy)
+        call(rows(1), strategy)
     times, stock, others = size(1_000, 8), 1, 0
     for new in range(2, 2 + times):
         session = connection.connection
         with within(KeyboardInterrupt):
             with Interrupted(KeyboardInterrupt, chance.randint(1, moments.count)):
-                call(new, strategy)
+                call(rows(new), strategy)
         usable()
         others += connection.connection is not session
         found = counted_by_stock()
@@ -269,22 +258,8 @@ def test_answer_to_a_cancellation(usable, slow, strategy, seconds, error, monkey
         monkeypatch.setattr("django_bulkupsert.driver.ANSWER", seconds / 6)
     slow(seconds=seconds)
     session = connection.connection
-
-    def handler(*_):
-        raise error
-
-    def signalled():
-        with connection.cursor() as cursor:
-            while cursor.rowcount < 1:
-                cursor.execute(SLEEPING)
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGALRM)
-
-    before = signal.signal(signal.SIGALRM, handler)
-    try:
-        with started(signalled), pytest.raises(error):
-            upsert(1, strategy)
-    finally:
-        signal.signal(signal.SIGALRM, before)
+    with signalled(error), pytest.raises(error):
+        upsert(rows(1), strategy)
     usable()
     assert (connection.connection is session) is (seconds == 0)
     assert not Product.objects.exists()
@@ -294,34 +269,31 @@ def test_second_signal_while_a_thread_sends(usable, slow, monkeypatch):
     """The first one waits for what is being sent, the second one ends that."""
     monkeypatch.setattr("django_bulkupsert.engine.sending.CHUNK_ROWS", ROWS // 3)
     slow(seconds=0)
-
-    def handler(*_):
-        raise KeyboardInterrupt
-
-    def signalled():
-        with connection.cursor() as cursor:
-            while cursor.rowcount < 1:
-                cursor.execute(SLEEPING)
-        for _ in range(2):
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGALRM)
-            time.sleep(1)
-
-    before = signal.signal(signal.SIGALRM, handler)
     threads = _thread._count()
-    try:
-        with started(signalled), pytest.raises(KeyboardInterrupt):
-            copy(1, "copy")
-    finally:
-        signal.signal(signal.SIGALRM, before)
+    with signalled(KeyboardInterrupt, times=2), pytest.raises(KeyboardInterrupt):
+        copy(rows(1), "copy")
     wait_for_threads(threads)
     usable()
     assert not Product.objects.exists()
 
 
 @contextmanager
-def started(work):
-    """Have a thread work, with a connection of its own."""
+def signalled(error, times=1):
+    """Have handlers raise an error, once a second, when a session of this database sleeps."""
+
+    def work():
+        with connection.cursor() as cursor:
+            while cursor.rowcount < 1:
+                cursor.execute(
+                    "SELECT FROM pg_stat_activity "
+                    "WHERE wait_event = 'PgSleep' AND datname = current_database()"
+                )
+        for _ in range(times):
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGALRM)
+            time.sleep(1)
+
     thread = threading.Thread(target=run_threads, args=(work,))
-    thread.start()
-    yield
-    thread.join()
+    with raising(error):
+        thread.start()
+        yield
+        thread.join()
