@@ -35,13 +35,17 @@ class _Atomic(transaction.Atomic):
         self.is_over = False
 
     def __enter__(self) -> None:
-        _open.setdefault(self.connection, []).append(self)
+        connection = self.connection
+        _open.setdefault(connection, []).append(self)
         super().__enter__()
+        self.depth = len(connection.atomic_blocks), len(connection.savepoint_ids)
 
     def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
         if self.is_over:
             return  # by restore(), while a generator held it
         connection = self.connection
+        if _forget(connection, _open[connection].index(self) + 1):
+            _cut_back(connection, *self.depth)
         outer = sys.exc_info()[1]
         savepoints = connection.savepoint_ids[-1:]
         if exc_value is not None:
@@ -58,11 +62,11 @@ class _Atomic(transaction.Atomic):
             self._note_end()
             raise
         except BaseException as error:
-            if savepoints:
-                _end(connection, savepoints[0])
-            if savepoints or is_a_hooks(error):
+            if is_a_hooks(error):
                 self._note_end()
-            raise
+            elif savepoints:
+                _end(connection, savepoints[0])
+            raise  # and what is around it sees to what Django goes on believing
         self._note_end()
 
     def _note_end(self) -> None:
@@ -129,7 +133,7 @@ class Before:
         """
         connection = self.connection
         is_handlers = not isinstance(error, Error)
-        was_cut = self._forget() and self._state() != self.state
+        was_cut = _forget(connection, self.count) and self._state() != self.state
         savepoints = self._reset() if was_cut else []
         settle(connection)
         driver = connection.connection
@@ -156,26 +160,32 @@ class Before:
 
     def close(self) -> None:
         """Give the session up, where a second error comes while one is seen to."""
-        self._forget()
+        _forget(self.connection, self.count)
         self._reset()
         self.connection.close()
 
-    def _forget(self) -> bool:
-        """Forget the blocks of ours whose end has not been seen; return whether there are any."""
-        blocks = _open.get(self.connection, [])[self.count :]
-        for each in blocks:
-            each.is_over = True
-            _open[self.connection].remove(each)
-        return bool(blocks)
-
     def _reset(self) -> list[str | None]:
         """Have Django believe what it did; return the savepoints that it would forget."""
-        connection = self.connection
-        connection.in_atomic_block, blocks, count, *_ = self.state
-        savepoints: list[str | None] = connection.savepoint_ids[count:]
-        del connection.atomic_blocks[blocks:]
-        del connection.savepoint_ids[count:]
-        return savepoints
+        self.connection.in_atomic_block, blocks, savepoints, *_ = self.state
+        return _cut_back(self.connection, blocks, savepoints)
+
+
+def _forget(connection: Any, count: int) -> bool:
+    """Forget all but so many blocks of ours whose end has not been seen; return whether any was."""
+    blocks = _open.get(connection, [])
+    forgotten = blocks[count:]
+    for each in forgotten:
+        each.is_over = True
+    del blocks[count:]
+    return bool(forgotten)
+
+
+def _cut_back(connection: Any, blocks: int, count: int) -> list[str | None]:
+    """Have Django believe in so many blocks and savepoints; return the other savepoints."""
+    savepoints: list[str | None] = connection.savepoint_ids[count:]
+    del connection.atomic_blocks[blocks:]
+    del connection.savepoint_ids[count:]
+    return savepoints
 
 
 def _end(connection: Any, savepoint: str | None) -> None:
